@@ -1,0 +1,1 @@
+//! Configuration: as written in the file, and as meant.

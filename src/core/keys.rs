@@ -1,0 +1,1 @@
+//! Where Patroni keeps what in etcd.

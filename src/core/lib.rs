@@ -1,0 +1,19 @@
+//! The half of Trunkline that decides and touches nothing.
+//!
+//! Everything here is a pure function of its arguments: no clock, no socket, no file, no randomness.
+//! `now` is an argument ([`Moment`]); what could not be learnt is a value with a cause and an age
+//! ([`Observed`]); a decision is a closed enum with a typed reason. The other crates do what is decided
+//! here and decide nothing themselves. `clippy.toml` beside this file bans what would break that.
+
+pub mod config;
+pub mod keys;
+pub mod names;
+pub mod observed;
+pub mod time;
+pub mod wire;
+
+pub use names::{
+    ClusterId, LeaseId, Lsn, MemberName, RaftTerm, Revision, Scope, SystemId, Timeline,
+};
+pub use observed::Observed;
+pub use time::Moment;

@@ -1,0 +1,1 @@
+//! Effects shared by the programs.
