@@ -1,1 +1,3 @@
 //! Configuration: as written in the file, and as meant.
+
+pub mod router;
