@@ -4,12 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::{Balance, Bind, BindAddr, Endpoint, LogFormat, LogLevel, OnLeave, To, WhenUnproven};
-
-/// A choice among a few words.
-pub trait Word: Copy + 'static {
-    /// Every choice beside the word for it, in the order in which people are told of them.
-    const WORDS: &'static [(&'static str, Self)];
-}
+use crate::config::value::Word;
 
 macro_rules! words {
     ($type:ident { $($word:literal => $variant:ident),+ $(,)? }) => {
