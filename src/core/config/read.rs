@@ -39,10 +39,12 @@ impl<'n, 'p> Section<'n, 'p> {
         (node.value != Value::Null).then_some(node)
     }
 
-    /// Whether the key is written, be it without a value.
+    /// Whether the key is written with a value.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|(known, _)| known.text == key)
+        self.entries
+            .iter()
+            .any(|(known, node)| known.text == key && node.value != Value::Null)
     }
 
     /// The value of a key as `read` understands it.

@@ -10,8 +10,18 @@ use std::time::Duration;
 
 use crate::{MemberName, Scope};
 
+mod check;
 pub mod defaults;
-pub mod words;
+mod describe;
+mod etcd;
+mod listener;
+mod patroni;
+mod understand;
+mod words;
+
+pub use describe::describe;
+pub use patroni::{from_flags, from_patroni};
+pub use understand::understand;
 
 /// Everything the router was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +62,7 @@ pub struct Cluster {
 }
 
 /// An etcd cluster and how to speak to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Etcd {
     /// Where to ask; at least one, no two the same, all with TLS or all without.
     pub endpoints: Vec<Endpoint>,

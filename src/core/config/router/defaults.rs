@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{
-    Balance, Bind, BindAddr, Cluster, Etcd, Hold, Keepalive, Listener, Log, OnLeave, Probe,
-    RestApi, Router, Stats, To, WhenUnproven,
+    Balance, Bind, BindAddr, Cluster, Endpoint, Etcd, Hold, Keepalive, Listener, Log, OnLeave,
+    Probe, RestApi, Router, Stats, To, WhenUnproven,
 };
 use crate::Scope;
 
@@ -52,6 +52,17 @@ impl Cluster {
             listeners: WELL_KNOWN
                 .map(|(name, port, to)| Listener::new(name, vec![Bind::any(port)], to))
                 .into(),
+        }
+    }
+}
+
+impl Etcd {
+    /// An etcd at these places, without user and certificates.
+    #[must_use]
+    pub fn at(endpoints: Vec<Endpoint>) -> Self {
+        Self {
+            endpoints,
+            ..Self::default()
         }
     }
 }
