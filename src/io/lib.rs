@@ -1,1 +1,3 @@
 //! Effects shared by the programs.
+
+pub mod yaml;

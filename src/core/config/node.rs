@@ -69,14 +69,20 @@ impl Node {
     /// The value as a message quotes it: scalars as written, of all else what kind of thing it is.
     #[must_use]
     pub fn shown(&self) -> String {
-        match &self.value {
-            Value::Null => "nothing".to_owned(),
-            Value::Bool(value) => value.to_string(),
-            Value::Int(value) => value.to_string(),
-            Value::Float(value) => value.to_string(),
-            Value::Text(text) => quoted(text),
-            Value::List(_) => "a list".to_owned(),
-            Value::Map(_) => "a section with keys of its own".to_owned(),
+        self.value.shown()
+    }
+}
+
+impl Value {
+    fn shown(&self) -> String {
+        match self {
+            Self::Null => "nothing".to_owned(),
+            Self::Bool(value) => value.to_string(),
+            Self::Int(value) => value.to_string(),
+            Self::Float(value) => value.to_string(),
+            Self::Text(text) => quoted(text),
+            Self::List(_) => "a list".to_owned(),
+            Self::Map(_) => "a section with keys of its own".to_owned(),
         }
     }
 }
@@ -107,9 +113,15 @@ fn without_password(text: &str) -> String {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.value {
-            Value::List(items) => f.debug_list().entries(items).finish(),
-            Value::Map(entries) => {
+        self.value.fmt(f)
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::List(items) => f.debug_list().entries(items).finish(),
+            Self::Map(entries) => {
                 let mut map = f.debug_map();
                 for (key, node) in entries {
                     if key.text.contains("password") {
@@ -120,7 +132,7 @@ impl fmt::Debug for Node {
                 }
                 map.finish()
             }
-            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Text(_) => {
                 f.write_str(&self.shown())
             }
         }

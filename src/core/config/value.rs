@@ -185,7 +185,7 @@ pub fn word<T: Word>(node: &Node) -> Result<T, Wrong> {
         };
         let hint = meant.map_or_else(String::new, |meant| format!(" (did you mean {meant:?}?)"));
         Wrong::because(
-            &format!("{} is not one of the words known here", node.shown()),
+            &format!("{} is not known here", node.shown()),
             &format!("write {}{hint}", choice(&known)),
         )
     })

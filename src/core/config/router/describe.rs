@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Bind, Cluster, Etcd, Listener, RestApi, Router};
+use super::{Bind, Cluster, Etcd, Listener, RestApi, Router, To};
 
 /// The configuration in effect, several lines of text, the last one with its line break.
 #[must_use]
@@ -97,18 +97,9 @@ fn listener(page: &mut Page, listener: &Listener) {
         "routes to",
         format!("{}{}", listener.to, fallback.unwrap_or_default()),
     );
-    page.line("balance", listener.balance);
-    page.line(
-        "max lag",
-        listener
-            .max_lag
-            .map_or_else(|| "no limit".to_owned(), bytes),
-    );
     page.map("only with tags", &listener.tags);
-    page.map("first with tags", &listener.prefer);
-    page.map("weights", &listener.weights);
-    if !listener.backup.is_empty() {
-        page.line("backup", joined(&listener.backup));
+    if !matches!(listener.to, To::Primary | To::StandbyLeader) {
+        choice(page, listener);
     }
     let hold = match listener.hold.time {
         Duration::ZERO => "no".to_owned(),
@@ -144,6 +135,22 @@ fn listener(page: &mut Page, listener: &Listener) {
             at_most(listener.user_timeout),
         ),
     );
+}
+
+/// What decides between several members; one that holds the lock is not chosen.
+fn choice(page: &mut Page, listener: &Listener) {
+    page.line("balance", listener.balance);
+    page.line(
+        "max lag",
+        listener
+            .max_lag
+            .map_or_else(|| "no limit".to_owned(), bytes),
+    );
+    page.map("first with tags", &listener.prefer);
+    page.map("weights", &listener.weights);
+    if !listener.backup.is_empty() {
+        page.line("backup", joined(&listener.backup));
+    }
 }
 
 /// Lines of a name and a value, the values in one column.
