@@ -1,4 +1,4 @@
-//! What an unquoted word means to PyYAML: YAML 1.1, without its timestamps.
+//! What an unquoted word means to PyYAML: YAML 1.1, without its timestamps and fractions of sixties.
 
 use trunkline_core::config::Value;
 
@@ -26,7 +26,7 @@ fn int(word: &str) -> Option<i64> {
     let (radix, digits) = match digits.as_bytes() {
         [b'0', b'x', ..] => (16, &digits[2..]),
         [b'0', b'b', ..] => (2, &digits[2..]),
-        [b'0', _, ..] => (8, &digits[1..]),
+        [b'0', _, ..] => (8, digits),
         [b'1'..=b'9', ..] if digits.contains(':') => {
             return sixties(digits).and_then(|number| signed(negative, number));
         }
@@ -80,9 +80,8 @@ fn float(word: &str) -> Option<f64> {
             .all(|byte| byte.is_ascii_digit() || byte == b'_')
     };
     let starts = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
-    let shaped = digits(whole)
-        && digits(fraction)
-        && (starts(whole) || whole.is_empty() && starts(fraction));
+    let bare = whole.is_empty() && number.len() == word.len() && starts(fraction);
+    let shaped = digits(whole) && digits(fraction) && (starts(whole) || bare);
     let exponent_fits = exponent.is_none_or(|exponent| {
         let bare = exponent.strip_prefix(['+', '-']);
         bare.is_some_and(|bare| starts(bare) && bare.bytes().all(|byte| byte.is_ascii_digit()))

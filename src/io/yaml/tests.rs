@@ -24,7 +24,7 @@ fn refused(text: &str) -> String {
 #[test]
 fn a_bare_word_means_what_it_means_to_yaml_1_1() {
     let texts = [
-        "y", "n", "oN", "1e3", "0o17", "089", "1.2.3.4", "pg-1", "1:99", "+x", ".",
+        "y", "n", "oN", "1e3", "0o17", "089", "1.2.3.4", "pg-1", "1:99", "+x", "+.5", ".",
     ];
     let texts = texts.map(|word| (word, Value::Text(word.to_owned())));
     let others = [
@@ -40,6 +40,7 @@ fn a_bare_word_means_what_it_means_to_yaml_1_1() {
         ("1_000", Value::Int(1000)),
         ("1:30", Value::Int(90)),
         ("0", Value::Int(0)),
+        ("0_", Value::Int(0)),
         ("-9223372036854775808", Value::Int(i64::MIN)),
         (
             "9223372036854775808",
