@@ -59,6 +59,46 @@ impl Loopback {
     }
 }
 
+/// Who listens on `port` of 127.0.0.1 or of every address, as "NAME (pid N)"; nobody if it cannot
+/// be seen, as with another user's process.
+#[must_use]
+pub fn listener(port: u16) -> Option<String> {
+    let inode = listening_inode(port)?;
+    let socket = format!("socket:[{inode}]");
+    let processes = std::fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+    processes.map(|process| process.path()).find_map(|process| {
+        let files = std::fs::read_dir(process.join("fd"))
+            .ok()?
+            .filter_map(Result::ok);
+        let mut links = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+        links.find(|link| link.as_os_str() == socket.as_str())?;
+        let name = std::fs::read_to_string(process.join("comm")).ok()?;
+        Some(format!(
+            "{} (pid {})",
+            name.trim(),
+            process.file_name()?.to_str()?
+        ))
+    })
+}
+
+/// The inode of the listening socket, from the kernel's table: address and port in hexadecimal in
+/// the second field, the state (0A is LISTEN) in the fourth, the inode in the tenth.
+fn listening_inode(port: u16) -> Option<String> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let text: String = tables
+        .iter()
+        .filter_map(|table| std::fs::read_to_string(table).ok())
+        .collect();
+    let ending = format!(":{port:04X}");
+    text.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
+        let everywhere =
+            local.trim_start_matches('0').starts_with(':') || local.starts_with("0100007F");
+        (local.ends_with(&ending) && everywhere && *state == "0A").then(|| (*inode).to_owned())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +107,16 @@ mod tests {
     fn two_leases_never_share_a_network() {
         let (one, other) = (Loopback::lease().unwrap(), Loopback::lease().unwrap());
         assert_ne!(one.host(1), other.host(1));
+    }
+
+    #[test]
+    fn the_process_that_listens_on_a_port_is_named() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let who = listener(taken.local_addr().unwrap().port()).unwrap();
+        assert!(
+            who.ends_with(&format!("(pid {})", std::process::id())),
+            "{who}"
+        );
     }
 
     #[test]

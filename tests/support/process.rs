@@ -128,10 +128,14 @@ impl Process {
         }
     }
 
-    /// Sends a signal to it alone.
-    pub fn signal(&self, signal: Signal) -> Result<()> {
+    fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(self.rustix_pid()?, signal)
             .with_context(|| format!("sending {signal:?} to {} ({})", self.name, self.pid()))
+    }
+
+    /// What Ctrl-C at its terminal would send it (SIGINT).
+    pub fn interrupt(&self) -> Result<()> {
+        self.signal(Signal::INT)
     }
 
     /// Freezes it (SIGSTOP): its sockets stay open and nobody answers.

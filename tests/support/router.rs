@@ -154,7 +154,13 @@ impl Router {
         &self.file
     }
 
-    /// Its process, to signal it or to read its log.
+    /// The failure, with the end of the router's log attached.
+    #[must_use]
+    pub fn with_log(&self, failure: &anyhow::Error) -> anyhow::Error {
+        self.process.with_log(failure)
+    }
+
+    /// Its process, to signal it or to ask whether it runs.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }

@@ -1,15 +1,18 @@
 //! The whole set-up on a network of its own: etcd, and the Patroni cluster that lives by it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::etcd::Etcd;
 use crate::parts::Parts;
 use crate::patroni::{Patroni, Settings};
 use crate::ports::Loopback;
+use crate::postgres::Sql;
 use crate::router::{self, Ports, Router};
 use crate::workdir::WorkDir;
 
@@ -73,5 +76,22 @@ impl Stand {
             ports,
             &self.workdir,
         )
+    }
+
+    /// Logs in through `port` and says on which node that landed.
+    pub async fn landing(&self, port: SocketAddr, bound: Duration) -> Result<String> {
+        let sql = Sql::connect(port, bound).await?;
+        self.node_of(&sql)
+            .await
+            .with_context(|| format!("through {port}"))
+    }
+
+    /// The node at the far end of a connection.
+    pub async fn node_of(&self, sql: &Sql) -> Result<String> {
+        Ok(self
+            .patroni
+            .node_at(sql.server_address().await?)?
+            .name()
+            .to_owned())
     }
 }

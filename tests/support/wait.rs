@@ -31,6 +31,23 @@ pub async fn until<T>(
     }
 }
 
+/// Asks `look` again and again for as long as `time`; its first `Err` is the failure.
+pub async fn throughout(
+    what: &str,
+    time: Duration,
+    mut look: impl AsyncFnMut() -> Result<()>,
+) -> Result<()> {
+    let started = Instant::now();
+    while started.elapsed() < time {
+        if let Err(failure) = look().await {
+            let held = started.elapsed();
+            return Err(failure.context(format!("after {held:?} it no longer held that {what}")));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::parts::Parts;
 use crate::postgres::{DATABASE, Sql, USER};
 use crate::process::Process;
-use crate::wait::until;
+use crate::wait::{throughout, until};
 use crate::workdir::WorkDir;
 
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/writer.py");
@@ -187,16 +187,9 @@ impl Writers {
 
     /// Lets them write for a while: a steady state on both sides of a fault is part of a run.
     pub async fn write_for(&mut self, time: Duration) -> Result<()> {
-        let began = Instant::now();
-        until(
-            "the writers have had their time",
-            time + Duration::from_secs(5),
-            async || {
-                self.process.expect_running()?;
-                ensure!(began.elapsed() >= time, "{:?} are over", began.elapsed());
-                Ok(())
-            },
-        )
+        throughout("the writers run", time, async || {
+            self.process.expect_running()
+        })
         .await
     }
 

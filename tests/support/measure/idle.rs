@@ -3,13 +3,16 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use trunkline_support::patroni::Settings;
 use trunkline_support::stand::Stand;
-use trunkline_support::wait::until;
+use trunkline_support::wait::throughout;
 
 pub(crate) async fn measure(binary: &Path, seconds: u64) -> Result<()> {
-    let settings = Settings { synchronous_mode: true, ..Settings::default() };
+    let settings = Settings {
+        synchronous_mode: true,
+        ..Settings::default()
+    };
     let stand = Stand::start(settings).await?;
     let mut router = stand.router(binary).await?;
     router
@@ -19,14 +22,10 @@ pub(crate) async fn measure(binary: &Path, seconds: u64) -> Result<()> {
 
     let (before, asked_before) = (cpu_seconds(pid)?, probes(&router.metrics().await?));
     let began = Instant::now();
-    let time = Duration::from_secs(seconds);
-    until(
-        "the router has been idle long enough",
-        time + Duration::from_secs(5),
-        async || {
-            ensure!(began.elapsed() >= time, "{:?} are over", began.elapsed());
-            Ok(())
-        },
+    throughout(
+        "the router runs",
+        Duration::from_secs(seconds),
+        async || router.process().expect_running(),
     )
     .await?;
     let elapsed = began.elapsed().as_secs_f64();
