@@ -106,13 +106,10 @@ def longest_gap(moments):
     return milliseconds(max((b - a for a, b in zip(moments, moments[1:])), default=0.0))
 
 
-def progress(writers, now):
+def behind(writers, now):
+    """How long ago the writer that is worst off had its last row acknowledged."""
     last = [writer.acknowledged[-1][0] if writer.acknowledged else None for writer in writers]
-    return {
-        "acknowledged": sum(len(writer.acknowledged) for writer in writers),
-        # How long ago the writer that is worst off had its last row acknowledged.
-        "behind_ms": None if None in last else milliseconds(now - min(last)),
-    }
+    return None if None in last else milliseconds(now - min(last))
 
 
 def report(writers, ended):
@@ -138,7 +135,7 @@ def main(conninfo, count, run):
     for writer in writers:
         writer.start()
     while not select.select([sys.stdin], [], [], 0.25)[0]:
-        print(json.dumps(progress(writers, time.monotonic())), flush=True)
+        print(json.dumps({"behind": behind(writers, time.monotonic())}), flush=True)
     ended = time.monotonic()
     stopping.set()
     for writer in writers:

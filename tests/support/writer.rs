@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -21,8 +21,8 @@ use crate::wait::{throughout, until};
 use crate::workdir::WorkDir;
 
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/writer.py");
-/// A writer whose last row is younger than this is writing.
-const WRITING: f64 = 500.0;
+/// A fault shows within this time: sessions of a killed server last for some milliseconds more.
+const NOTICED: Duration = Duration::from_secs(1);
 
 /// A running set of writers.
 #[derive(Debug)]
@@ -35,18 +35,10 @@ pub struct Writers {
 
 #[derive(Debug, Default)]
 struct Said {
-    progress: Progress,
+    /// When the writer that is worst off had its last row acknowledged; none before each has had
+    /// one.
+    all_wrote: Option<Instant>,
     report: Option<Report>,
-}
-
-/// How the writers do just now.
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-pub struct Progress {
-    /// Rows acknowledged so far, of all writers.
-    pub acknowledged: u64,
-    /// How long ago the writer that is worst off had its last row acknowledged; none before each
-    /// has had one.
-    pub behind_ms: Option<f64>,
 }
 
 /// What the writers saw from start to end.
@@ -130,6 +122,7 @@ impl Writers {
         parts: &Parts,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
+        let began = Instant::now();
         let mut command = parts.command(&parts.python, Path::new("/"));
         command
             .arg(PROGRAM)
@@ -151,32 +144,28 @@ impl Writers {
             said,
         };
         writers
-            .all_writing_after(0, Duration::from_secs(30))
+            .all_wrote_since(began, Duration::from_secs(30))
             .await?;
         Ok(writers)
     }
 
-    /// How they do.
-    #[must_use]
-    pub fn progress(&self) -> Progress {
-        self.said().progress
-    }
-
-    /// Waits until every writer writes again and together they got 20 more rows acknowledged
-    /// than there are now: the fault is over, and not merely unnoticed yet.
+    /// Waits until every writer has had a row acknowledged well after this call, which is to follow
+    /// the fault: so the fault is over for all of them, and not merely unnoticed yet.
     pub async fn all_writing_again(&mut self, bound: Duration) -> Result<()> {
-        let rows = self.progress().acknowledged + 20;
-        self.all_writing_after(rows, bound).await
+        self.all_wrote_since(Instant::now() + NOTICED, bound).await
     }
 
-    async fn all_writing_after(&mut self, rows: u64, bound: Duration) -> Result<()> {
+    async fn all_wrote_since(&mut self, since: Instant, bound: Duration) -> Result<()> {
         let writing = until("every writer writes", bound, async || {
             self.process.expect_running()?;
-            let now = self.progress();
-            ensure!(now.acknowledged >= rows, "{now:?}");
+            let all_wrote = self
+                .said()
+                .all_wrote
+                .context("some have not had a row yet")?;
+            let ago = all_wrote.elapsed();
             ensure!(
-                now.behind_ms.is_some_and(|behind| behind < WRITING),
-                "{now:?}"
+                all_wrote > since,
+                "the one worst off had its last row {ago:?} ago"
             );
             Ok(())
         });
@@ -240,16 +229,20 @@ pub async fn lost(run: &str, report: &Report, primary: SocketAddr) -> Result<usi
 /// Reads what the writers say until they end.
 fn listen(output: ChildStdout, said: &Mutex<Said>) {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(rename_all = "snake_case")]
     enum Line {
-        Report { report: Report },
-        Progress(Progress),
+        /// How many milliseconds ago the writer that is worst off had its last row acknowledged.
+        Behind(Option<f64>),
+        Report(Report),
     }
     for line in BufReader::new(output).lines().map_while(Result::ok) {
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
         match serde_json::from_str(&line) {
-            Ok(Line::Progress(progress)) => said.progress = progress,
-            Ok(Line::Report { report }) => said.report = Some(report),
+            Ok(Line::Behind(ago)) => {
+                said.all_wrote = ago
+                    .and_then(|ago| Instant::now().checked_sub(Duration::from_secs_f64(ago / 1e3)));
+            }
+            Ok(Line::Report(report)) => said.report = Some(report),
             // A line nobody understands leaves the wait for a report to fail, log attached.
             Err(_unreadable) => {}
         }

@@ -131,22 +131,19 @@ fn row(phase: &str, report: &Report, lost: usize) {
 /// port), while the cluster is steady.
 async fn wrong_reads(when: &str, stand: &Stand, router: &Router) -> Result<Vec<String>> {
     let ports = router.ports();
-    let standbys = stand.patroni.streaming("sync_standby").await?;
-    let replicas = [stand.patroni.streaming("replica").await?, standbys.clone()].concat();
     // Which replica is the synchronous one is told by etcd a moment after the cluster is steady.
-    until(
-        "the sync port leads to the synchronous standby",
-        Duration::from_secs(15),
-        async || {
-            let landed = stand.landing(ports.sync, LOGIN).await?;
-            ensure!(
-                standbys.contains(&landed),
-                "it leads to {landed}, not to {standbys:?}"
-            );
-            Ok(())
-        },
-    )
+    let what = "the sync port leads to the synchronous standby";
+    let standbys = until(what, Duration::from_secs(15), async || {
+        let standbys = stand.patroni.streaming("sync_standby").await?;
+        let landed = stand.landing(ports.sync, LOGIN).await?;
+        ensure!(
+            standbys.contains(&landed),
+            "it leads to {landed}, not to {standbys:?}"
+        );
+        Ok(standbys)
+    })
     .await?;
+    let replicas = [stand.patroni.streaming("replica").await?, standbys.clone()].concat();
     let mut wrong = Vec::new();
     for (port, allowed) in [(ports.read, &replicas), (ports.sync, &standbys)] {
         for _ in 0..READS {
