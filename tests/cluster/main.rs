@@ -1,1 +1,17 @@
-//! tests
+//! The router before a real cluster: etcd, PostgreSQL and Patroni as people run them.
+//!
+//! One module a situation. They share one cluster (see `shared`) and take turns with it, since three
+//! nodes and a fault are all that two cores can carry. Bounds are generous, and say only that
+//! something comes to an end; figures are `make figures`' business.
+
+mod cancel;
+mod etcd_member_dies;
+mod patroni_stopped;
+mod placement;
+mod primary_killed;
+mod replication;
+mod rest_silent;
+mod router_starts;
+mod shared;
+mod switchover;
+mod tls;

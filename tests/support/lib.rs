@@ -1,1 +1,23 @@
-//! Real parts for tests.
+//! Real parts for Trunkline's tests, demo and figures: it starts etcd, PostgreSQL, Patroni and the
+//! router on loopback, breaks them on request, and leaves nothing behind however the program ends.
+//!
+//! Read from the outside in: [`stand`] is the whole set-up; [`etcd`], [`patroni`], [`router`] and
+//! [`haproxy`] are its parts; [`writer`] is the client whose troubles are counted; [`process`],
+//! [`workdir`], [`ports`] and [`wait`] are what all of them are made of.
+//!
+//! It must not know the product's crates: it meets the router as an operator does, by its command
+//! line, its ports and its stats page.
+
+pub mod etcd;
+pub mod haproxy;
+pub mod http;
+pub mod parts;
+pub mod patroni;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod router;
+pub mod stand;
+pub mod wait;
+pub mod workdir;
+pub mod writer;

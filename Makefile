@@ -1,0 +1,45 @@
+# What the README's commands call. `make` or `make help` lists them.
+#
+# setup.sh installs what is missing on Debian 12, Debian 13 or Ubuntu 24.04 and says so; it is done
+# at once where everything is there.
+
+SETUP := tests/support/setup.sh
+# Where cargo puts what it builds: CARGO_TARGET_DIR, or what its own configuration says.
+TARGET = $(shell cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint figures bench audit
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+demo: ## three etcd members, three Patroni nodes and the router, live (CHECK=1: unattended check)
+	@$(SETUP)
+	cargo build --package trunkline --bin trunkline --package trunkline-support --bin trunkline-demo
+	@exec $(TARGET)/debug/trunkline-demo --router $(TARGET)/debug/trunkline $(if $(CHECK),--check)
+
+# Cluster tests take both cores of a small machine: one test program after another, as cargo does.
+test: ## everything, real clusters included
+	@$(SETUP)
+	cargo build --workspace --all-targets
+	cargo test --workspace
+
+lint: ## format and clippy
+	@$(SETUP) --build
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+figures: ## what the README claims, measured here beside libpq and HAProxy (about ten minutes)
+	@$(SETUP) --figures
+	cargo build --release --package trunkline --bin trunkline --package trunkline-support --bin trunkline-measure
+	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline switchover
+	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline starts
+	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline idle
+
+bench: ## throughput and latency (not yet)
+	@echo "make bench: there are no benchmarks yet; 'make figures' measures failover" >&2
+	@exit 1
+
+audit: ## bans, licences, sources and advisories (needs cargo-deny and its advisory database)
+	@command -v cargo-deny >/dev/null || { echo "make audit: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny check

@@ -1,0 +1,26 @@
+//! One of three etcd members dies: the one that leads them, whom the others then have to replace.
+
+use anyhow::{Result, ensure};
+
+use crate::shared::{on_the_cluster, ready_router, unharmed, writers};
+
+#[tokio::test]
+async fn the_death_of_one_etcd_member_breaks_no_session() -> Result<()> {
+    on_the_cluster(async |stand| {
+        let mut router = ready_router(stand).await?;
+        let writers = writers("etcd-member-dies", stand, &router).await?;
+        let leader = stand.patroni.leader().await?;
+        let dead = stand.etcd.leader().await?;
+        stand.etcd.kill(dead)?;
+        let report = unharmed(writers, stand, &mut router).await?;
+        ensure!(
+            report.breaks.is_empty(),
+            "sessions broke: {:?}",
+            report.breaks
+        );
+        let still = stand.patroni.leader().await?;
+        ensure!(still == leader, "{still} leads instead of {leader}");
+        stand.etcd.restart(dead).await
+    })
+    .await
+}

@@ -1,0 +1,30 @@
+//! `systemctl stop patroni` on the leader: its REST API goes first, then its PostgreSQL, then it
+//! gives the lock away.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::shared::{on_the_cluster, ready_router, unharmed, writers};
+
+#[tokio::test]
+async fn stopping_the_leaders_patroni_moves_its_clients_to_another_node() -> Result<()> {
+    on_the_cluster(async |stand| {
+        let mut router = ready_router(stand).await?;
+        let mut writers = writers("patroni-stopped", stand, &router).await?;
+        let stopped = stand.patroni.leader().await?;
+        stand
+            .patroni
+            .node_mut(&stopped)?
+            .stop(Duration::from_secs(60))
+            .await?;
+        writers.all_writing_again(Duration::from_secs(60)).await?;
+        let landed = stand
+            .landing(router.ports().write, Duration::from_secs(40))
+            .await?;
+        ensure!(landed != stopped, "the write port still leads to {stopped}");
+        unharmed(writers, stand, &mut router).await?;
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,157 @@
+//! `make demo CHECK=1`: a switchover and a killed primary under a steady set of writers, and
+//! whether any client saw what none should see.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use trunkline_support::router::Router;
+use trunkline_support::stand::Stand;
+use trunkline_support::wait::until;
+use trunkline_support::writer::{self, Report, Writers};
+
+use crate::Verdict;
+
+const WRITERS: usize = 8;
+const READS: usize = 20;
+const STEADY: Duration = Duration::from_secs(120);
+const LOGIN: Duration = Duration::from_secs(10);
+const CALM: Duration = Duration::from_secs(2);
+const LISTENERS: [&str; 3] = ["write", "read", "sync"];
+
+pub(crate) async fn run(stand: &mut Stand, router: &mut Router) -> Result<Verdict> {
+    let mut faults = Vec::new();
+
+    let leader = steady(stand, router).await?;
+    println!("check: {leader} leads, both replicas stream, one of them synchronously");
+    writer::prepare(stand.patroni.node(&leader)?.postgresql()).await?;
+    faults.extend(wrong_reads("at rest", stand, router).await?);
+
+    heading();
+    let candidate = stand.patroni.candidate().await?;
+    let mut writers = start_writers("switchover", stand, router).await?;
+    stand.patroni.switchover(&candidate).await?;
+    faults.extend(finish("switchover", &mut writers, stand, router).await?);
+    faults.extend(judge("planned switchover", writers, stand).await?);
+
+    let leader = stand.patroni.leader().await?;
+    let mut writers = start_writers("kill", stand, router).await?;
+    stand.patroni.node(&leader)?.kill_postgresql()?;
+    faults.extend(finish("kill", &mut writers, stand, router).await?);
+    faults.extend(judge("primary killed", writers, stand).await?);
+
+    if faults.is_empty() {
+        println!("check: nothing refused, nothing lost, nothing on a wrong node");
+        return Ok(Verdict::Fine);
+    }
+    for fault in faults {
+        println!("check: OFF: {fault}");
+    }
+    Ok(Verdict::Off)
+}
+
+async fn steady(stand: &mut Stand, router: &mut Router) -> Result<String> {
+    let leader = stand.patroni.wait_steady(STEADY).await?;
+    router
+        .wait_ready(&LISTENERS, Duration::from_secs(30))
+        .await?;
+    Ok(leader)
+}
+
+async fn start_writers(run: &str, stand: &Stand, router: &Router) -> Result<Writers> {
+    let write = [router.ports().write];
+    let mut writers = Writers::start(run, &write, WRITERS, &stand.parts, &stand.workdir).await?;
+    writers.write_for(CALM).await?;
+    Ok(writers)
+}
+
+/// Waits until the fault is over for the writers and the cluster, and looks at the reads.
+async fn finish(
+    phase: &str,
+    writers: &mut Writers,
+    stand: &mut Stand,
+    router: &mut Router,
+) -> Result<Vec<String>> {
+    writers.all_writing_again(STEADY).await?;
+    steady(stand, router).await?;
+    let wrong = wrong_reads(&format!("after the {phase}"), stand, router).await?;
+    writers.write_for(CALM).await?;
+    Ok(wrong)
+}
+
+/// Stops the writers, prints what they saw, and returns what they should not have seen.
+async fn judge(phase: &str, writers: Writers, stand: &Stand) -> Result<Vec<String>> {
+    let run = writers.run().to_owned();
+    let report = writers.stop().await?;
+    let leader = stand.patroni.leader().await?;
+    let lost = writer::lost(&run, &report, stand.patroni.node(&leader)?.postgresql()).await?;
+    row(phase, &report, lost);
+    let mut faults = Vec::new();
+    for (text, times) in &report.refusals {
+        faults.push(format!("{phase}: {times} logins refused: {text}"));
+    }
+    if report.read_only > 0 {
+        faults.push(format!(
+            "{phase}: {} writes reached a node that reads only",
+            report.read_only
+        ));
+    }
+    if lost > 0 {
+        faults.push(format!(
+            "{phase}: {lost} acknowledged rows are not on {leader}"
+        ));
+    }
+    Ok(faults)
+}
+
+fn heading() {
+    println!(
+        "{:<20} {:>14} {:>15} {:>11} {:>14} {:>17} {:>9}",
+        "phase",
+        "longest outage",
+        "logins refused",
+        "logins held",
+        "longest login",
+        "refused read-only",
+        "rows lost"
+    );
+}
+
+fn row(phase: &str, report: &Report, lost: usize) {
+    println!(
+        "{phase:<20} {:>11.0} ms {:>15} {:>11} {:>11.0} ms {:>17} {lost:>9}",
+        report.outage_ms,
+        report.logins_refused(),
+        report.logins_held,
+        report.longest_login_ms,
+        report.read_only,
+    );
+}
+
+/// Reads that landed elsewhere than on a replica (read port) or the synchronous standby (sync
+/// port), while the cluster is steady.
+async fn wrong_reads(when: &str, stand: &Stand, router: &Router) -> Result<Vec<String>> {
+    let ports = router.ports();
+    // Which replica is the synchronous one is told by etcd a moment after the cluster is steady.
+    let what = "the sync port leads to the synchronous standby";
+    let standbys = until(what, Duration::from_secs(15), async || {
+        let standbys = stand.patroni.streaming("sync_standby").await?;
+        let landed = stand.landing(ports.sync, LOGIN).await?;
+        ensure!(
+            standbys.contains(&landed),
+            "it leads to {landed}, not to {standbys:?}"
+        );
+        Ok(standbys)
+    })
+    .await?;
+    let replicas = [stand.patroni.streaming("replica").await?, standbys.clone()].concat();
+    let mut wrong = Vec::new();
+    for (port, allowed) in [(ports.read, &replicas), (ports.sync, &standbys)] {
+        for _ in 0..READS {
+            let landed = stand.landing(port, LOGIN).await?;
+            if !allowed.contains(&landed) {
+                wrong.push(format!("{when}: a read through {port} landed on {landed}"));
+            }
+        }
+    }
+    Ok(wrong)
+}

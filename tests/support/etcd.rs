@@ -1,0 +1,323 @@
+//! An etcd cluster of one or three members on loopback, and the writes tests make in it.
+//!
+//! Only flags that both Debian's etcd 3.4 and 3.5 know.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use etcd_client::{Client, ConnectOptions, DeleteOptions, GetOptions, PutOptions};
+
+use crate::http;
+use crate::parts::Parts;
+use crate::ports::Loopback;
+use crate::process::Process;
+use crate::wait::until;
+use crate::workdir::WorkDir;
+
+const START: Duration = Duration::from_secs(30);
+const REQUEST: Duration = Duration::from_secs(5);
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Etcd {
+    members: Vec<Member>,
+    parts: Parts,
+    workdir: Arc<WorkDir>,
+}
+
+/// One of its members.
+#[derive(Debug)]
+pub struct Member {
+    name: String,
+    client: SocketAddr,
+    peer: SocketAddr,
+    process: Option<Process>,
+}
+
+impl Etcd {
+    /// Starts `size` members and waits until each of them answers with a leader.
+    pub async fn start(
+        size: u8,
+        parts: &Parts,
+        network: &Loopback,
+        workdir: &Arc<WorkDir>,
+    ) -> Result<Self> {
+        let members = (1..=size)
+            .map(|host| {
+                Ok(Member {
+                    name: format!("etcd-{host}"),
+                    client: network.free(host, 2379)?,
+                    peer: network.free(host, 2380)?,
+                    process: None,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let mut etcd = Self {
+            members,
+            parts: parts.clone(),
+            workdir: Arc::clone(workdir),
+        };
+        for index in 0..etcd.members.len() {
+            etcd.launch(index)?;
+        }
+        for index in 0..etcd.members.len() {
+            etcd.wait_healthy(index).await?;
+        }
+        Ok(etcd)
+    }
+
+    /// The members' client addresses.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<SocketAddr> {
+        self.members.iter().map(|member| member.client).collect()
+    }
+
+    /// How many members there are, running or not.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The member's process, to freeze, thaw or signal it.
+    pub fn process(&mut self, index: usize) -> Result<&mut Process> {
+        let member = self.members.get_mut(index).context("no such etcd member")?;
+        member
+            .process
+            .as_mut()
+            .with_context(|| format!("{} does not run", member.name))
+    }
+
+    /// Ends a member at once (SIGKILL).
+    pub fn kill(&mut self, index: usize) -> Result<()> {
+        self.process(index)?.kill()?;
+        self.members[index].process = None;
+        Ok(())
+    }
+
+    /// Starts a killed member again, with the data it had, and waits until it answers.
+    pub async fn restart(&mut self, index: usize) -> Result<()> {
+        self.launch(index)?;
+        self.wait_healthy(index).await
+    }
+
+    /// Freezes all members: etcd can be connected to and never answers.
+    pub fn freeze(&mut self) -> Result<()> {
+        (0..self.size()).try_for_each(|index| self.process(index)?.freeze())
+    }
+
+    /// Lets all members go on.
+    pub fn thaw(&mut self) -> Result<()> {
+        (0..self.size()).try_for_each(|index| self.process(index)?.thaw())
+    }
+
+    /// A client of the first member that runs.
+    pub async fn client(&self) -> Result<Store> {
+        let member = self
+            .members
+            .iter()
+            .find(|member| member.process.is_some())
+            .context("no etcd member runs")?;
+        Store::connect(member.client).await
+    }
+
+    /// The index of the member that leads now.
+    pub async fn leader(&self) -> Result<usize> {
+        let mut store = self.client().await?;
+        let status = store
+            .client
+            .status()
+            .await
+            .context("asking etcd for its status")?;
+        for (index, member) in self.members.iter().enumerate() {
+            let Ok(mut asked) = Store::connect(member.client).await else {
+                continue;
+            };
+            let own = asked
+                .client
+                .status()
+                .await
+                .ok()
+                .and_then(|own| own.header().map(etcd_client::ResponseHeader::member_id));
+            if own == Some(status.leader()) {
+                return Ok(index);
+            }
+        }
+        anyhow::bail!("no member that answers is the leader {:x}", status.leader())
+    }
+
+    fn launch(&mut self, index: usize) -> Result<()> {
+        let cluster: Vec<String> = self
+            .members
+            .iter()
+            .map(|member| format!("{}=http://{}", member.name, member.peer))
+            .collect();
+        let member = self.members.get_mut(index).context("no such etcd member")?;
+        let home = self.workdir.folder(&member.name, None)?;
+        let mut command = self.parts.command(&self.parts.etcd, &home);
+        command
+            .arg(format!("--name={}", member.name))
+            .arg(format!("--data-dir={}", home.join("data").display()))
+            .arg(format!("--listen-client-urls=http://{}", member.client))
+            .arg(format!("--advertise-client-urls=http://{}", member.client))
+            .arg(format!("--listen-peer-urls=http://{}", member.peer))
+            .arg(format!(
+                "--initial-advertise-peer-urls=http://{}",
+                member.peer
+            ))
+            .arg(format!("--initial-cluster={}", cluster.join(",")))
+            .args([
+                "--initial-cluster-state=new",
+                "--logger=zap",
+                "--log-outputs=stderr",
+            ]);
+        if std::env::consts::ARCH == "aarch64" {
+            // etcd 3.4 refuses to start there unless told that this is known.
+            command.env("ETCD_UNSUPPORTED_ARCH", "arm64");
+        }
+        member.process = Some(Process::start(
+            &member.name,
+            &mut command,
+            None,
+            &self.workdir,
+        )?);
+        Ok(())
+    }
+
+    async fn wait_healthy(&mut self, index: usize) -> Result<()> {
+        let client = self.members[index].client;
+        let process = self.process(index)?;
+        let what = format!("{} is healthy", process.name());
+        let healthy = until(&what, START, async || {
+            process.expect_running()?;
+            let health = http::get_json(client, "/health").await?;
+            anyhow::ensure!(health["health"] == "true", "its health is {health}");
+            Ok(())
+        });
+        healthy.await.map_err(|failure| process.with_log(&failure))
+    }
+}
+
+/// What tests read and write in etcd, one request each, with a deadline.
+#[expect(
+    missing_debug_implementations,
+    reason = "etcd_client::Client has no Debug"
+)]
+pub struct Store {
+    client: Client,
+}
+
+impl Store {
+    /// A client of one endpoint only, so that a frozen neighbour cannot be picked instead.
+    pub async fn connect(endpoint: SocketAddr) -> Result<Self> {
+        let options = ConnectOptions::new()
+            .with_connect_timeout(REQUEST)
+            .with_timeout(REQUEST);
+        let client = Client::connect([format!("http://{endpoint}")], Some(options))
+            .await
+            .with_context(|| format!("connecting to etcd at {endpoint}"))?;
+        Ok(Self { client })
+    }
+
+    /// Writes a key, bound to `lease` if one is given.
+    pub async fn put(&mut self, key: &str, value: &str, lease: Option<i64>) -> Result<()> {
+        let options = lease.map(|id| PutOptions::new().with_lease(id));
+        self.client
+            .put(key, value, options)
+            .await
+            .with_context(|| format!("etcd: put {key}"))?;
+        Ok(())
+    }
+
+    /// Reads a key.
+    pub async fn get(&mut self, key: &str) -> Result<Option<String>> {
+        let answer = self
+            .client
+            .get(key, None)
+            .await
+            .with_context(|| format!("etcd: get {key}"))?;
+        answer
+            .kvs()
+            .first()
+            .map(|kv| {
+                Ok(kv
+                    .value_str()
+                    .with_context(|| format!("etcd: {key}"))?
+                    .to_owned())
+            })
+            .transpose()
+    }
+
+    /// Every key below `prefix` with its value.
+    pub async fn list(&mut self, prefix: &str) -> Result<Vec<(String, String)>> {
+        let answer = self
+            .client
+            .get(prefix, Some(GetOptions::new().with_prefix()))
+            .await
+            .with_context(|| format!("etcd: list {prefix}"))?;
+        let pair = |kv: &etcd_client::KeyValue| {
+            Ok((
+                kv.key_str()?.to_owned(),
+                String::from_utf8_lossy(kv.value()).into_owned(),
+            ))
+        };
+        answer.kvs().iter().map(pair).collect()
+    }
+
+    /// Deletes a key.
+    pub async fn delete(&mut self, key: &str) -> Result<()> {
+        self.client
+            .delete(key, None)
+            .await
+            .with_context(|| format!("etcd: delete {key}"))?;
+        Ok(())
+    }
+
+    /// Deletes every key below `prefix`.
+    pub async fn delete_below(&mut self, prefix: &str) -> Result<()> {
+        let options = DeleteOptions::new().with_prefix();
+        self.client
+            .delete(prefix, Some(options))
+            .await
+            .with_context(|| format!("etcd: delete everything below {prefix}"))?;
+        Ok(())
+    }
+
+    /// Grants a lease of `ttl` seconds.
+    pub async fn grant(&mut self, ttl: i64) -> Result<i64> {
+        Ok(self
+            .client
+            .lease_grant(ttl, None)
+            .await
+            .context("etcd: grant a lease")?
+            .id())
+    }
+
+    /// Refreshes a lease once.
+    pub async fn keep_alive(&mut self, lease: i64) -> Result<()> {
+        let (mut keeper, mut answers) = self
+            .client
+            .lease_keep_alive(lease)
+            .await
+            .context("etcd: open a keepalive")?;
+        keeper
+            .keep_alive()
+            .await
+            .context("etcd: send a keepalive")?;
+        answers
+            .message()
+            .await
+            .context("etcd: read a keepalive's answer")?;
+        Ok(())
+    }
+
+    /// Ends a lease and the keys bound to it.
+    pub async fn revoke(&mut self, lease: i64) -> Result<()> {
+        self.client
+            .lease_revoke(lease)
+            .await
+            .context("etcd: revoke a lease")?;
+        Ok(())
+    }
+}

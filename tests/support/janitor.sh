@@ -1,0 +1,47 @@
+# Run by workdir.rs as `sh -c JANITOR janitor DIRECTORY`, with the read end of a pipe as its input.
+#
+# It reads "PID START-TIME" lines until the writing end is gone, however that came about (the
+# program ended, panicked, or was killed with SIGKILL). Then it ends the process groups it was told
+# of and every PostgreSQL server whose data lies in DIRECTORY, and removes DIRECTORY.
+#
+# A pid alone could belong to a stranger by then; with its start time it cannot.
+set -u
+trap '' INT TERM HUP
+directory=$1
+children=$(cat)
+
+start_time() {
+    # The process name in /proc/PID/stat may hold spaces; what follows its ")" does not. The start
+    # time is field 22 of all, so number 20 of those.
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+    set -- ${stat##*) }
+    echo "${20}"
+}
+
+echo "$children" | while read -r pid started; do
+    if [ -n "$pid" ] && [ "$(start_time "$pid")" = "$started" ]; then
+        kill -KILL -- "-$pid" 2>/dev/null
+    fi
+done
+
+# PostgreSQL runs in a session of its own, started by Patroni. Its working directory is its data.
+servers() {
+    for process in /proc/[0-9]*; do
+        case $(readlink "$process/cwd") in
+        "$directory"/*) case $(readlink "$process/exe") in */postgres) echo "${process#/proc/}" ;; esac ;;
+        esac
+    done 2>/dev/null
+}
+
+# SIGQUIT is PostgreSQL's immediate shutdown: unlike SIGKILL it gives back its shared memory.
+signal=QUIT
+for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    found=$(servers)
+    [ -n "$found" ] || break
+    [ "$round" -lt 15 ] || signal=KILL
+    kill -s CONT $found 2>/dev/null
+    kill -s $signal $found 2>/dev/null
+    sleep 0.2
+done
+
+rm -rf -- "$directory"

@@ -1,0 +1,89 @@
+//! `make figures`: the router's figures, with the peers' measured in the same run.
+//!
+//! Figures are printed, not asserted: they depend on the machine, and what must hold whatever the
+//! machine is a test's business.
+#![allow(
+    clippy::print_stdout,
+    reason = "the tables are what this program is for"
+)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod idle;
+mod starts;
+mod switchover;
+
+/// Measures a trunkline binary before a real cluster on loopback.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The router to measure (a release build).
+    #[arg(long, default_value = "target/release/trunkline")]
+    router: PathBuf,
+    #[command(subcommand)]
+    figure: Figure,
+}
+
+#[derive(Debug, Subcommand)]
+enum Figure {
+    /// What writers see of planned switchovers, by each path in turn.
+    Switchover {
+        /// Switchovers by each path.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// Writers.
+        #[arg(long, default_value_t = 8)]
+        writers: usize,
+        /// The paths, in the order of their turns.
+        #[arg(
+            long,
+            value_enum,
+            value_delimiter = ',',
+            default_value = "libpq,trunkline,haproxy"
+        )]
+        paths: Vec<switchover::Path>,
+    },
+    /// Where the first logins of a router land that starts at any moment of a switchover.
+    Starts {
+        /// Routers to start.
+        #[arg(long, default_value_t = 50)]
+        routers: usize,
+        /// Logins through each.
+        #[arg(long, default_value_t = 20)]
+        logins: usize,
+    },
+    /// What a router costs that has nothing to do.
+    Idle {
+        /// Seconds to watch it for.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match measure(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            println!("figures: {failure:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(arguments: Arguments) -> Result<()> {
+    match arguments.figure {
+        Figure::Switchover {
+            runs,
+            writers,
+            paths,
+        } => switchover::measure(&arguments.router, runs, writers, &paths).await,
+        Figure::Starts { routers, logins } => {
+            starts::measure(&arguments.router, routers, logins).await
+        }
+        Figure::Idle { seconds } => idle::measure(&arguments.router, seconds).await,
+    }
+}

@@ -1,0 +1,308 @@
+//! A cluster of real Patroni nodes on loopback, the ways to break it, and what it says of itself.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Map, Value, json};
+
+use crate::http;
+use crate::parts::Parts;
+use crate::ports::Loopback;
+use crate::wait::until;
+use crate::workdir::WorkDir;
+
+mod node;
+pub use node::Node;
+
+/// initdb, two base backups and three Python start-ups, on two busy cores.
+const START: Duration = Duration::from_secs(180);
+/// The first node's number in its address.
+const FIRST_HOST: u8 = 11;
+
+/// What may differ from cluster to cluster; the default is Patroni's own.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The cluster's name.
+    pub scope: String,
+    /// How many nodes.
+    pub nodes: u8,
+    /// Seconds the leader lock lives without a refresh.
+    pub ttl: u32,
+    /// Seconds between two rounds of Patroni's loop.
+    pub loop_wait: u32,
+    /// Seconds one etcd or PostgreSQL operation is retried for.
+    pub retry_timeout: u32,
+    /// Whether commits wait for a synchronous standby.
+    pub synchronous_mode: bool,
+    /// Whether a leader that can reach all others survives the loss of etcd.
+    pub failsafe_mode: bool,
+    /// Whether PostgreSQL offers TLS, with a certificate it signed itself.
+    pub ssl: bool,
+    /// Tags of the nodes, by position; none where there are fewer.
+    pub tags: Vec<Map<String, Value>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            scope: "demo".to_owned(),
+            nodes: 3,
+            ttl: 30,
+            loop_wait: 10,
+            retry_timeout: 10,
+            synchronous_mode: false,
+            failsafe_mode: false,
+            ssl: false,
+            tags: Vec::new(),
+        }
+    }
+}
+
+/// A member as `GET /cluster` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its name.
+    pub name: String,
+    /// `leader`, `replica`, `sync_standby` …
+    pub role: String,
+    /// `running`, `streaming`, `stopped` …
+    pub state: String,
+    /// Its timeline, where known.
+    pub timeline: Option<u64>,
+}
+
+/// The nodes, running or not.
+#[derive(Debug)]
+pub struct Patroni {
+    settings: Settings,
+    nodes: Vec<Node>,
+}
+
+impl Patroni {
+    /// Starts all nodes and waits until one leads and the others stream from it.
+    pub async fn start(
+        settings: Settings,
+        etcd: &[SocketAddr],
+        parts: &Parts,
+        network: &Loopback,
+        workdir: &Arc<WorkDir>,
+    ) -> Result<Self> {
+        let mut patroni = Self::prepare(settings, etcd, parts, network, workdir)?;
+        patroni.nodes.iter_mut().try_for_each(Node::start)?;
+        patroni.wait_steady(START).await?;
+        Ok(patroni)
+    }
+
+    /// Writes the nodes' files and starts none of them.
+    pub fn prepare(
+        settings: Settings,
+        etcd: &[SocketAddr],
+        parts: &Parts,
+        network: &Loopback,
+        workdir: &Arc<WorkDir>,
+    ) -> Result<Self> {
+        let nodes = (0..settings.nodes)
+            .map(|number| Node::prepare(number, &settings, etcd, parts, network, workdir))
+            .collect::<Result<_>>()?;
+        Ok(Self { settings, nodes })
+    }
+
+    /// What it was started with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// All nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// All nodes, to start and stop.
+    pub fn nodes_mut(&mut self) -> &mut [Node] {
+        &mut self.nodes
+    }
+
+    /// A node by its name.
+    pub fn node(&self, name: &str) -> Result<&Node> {
+        self.nodes
+            .iter()
+            .find(|node| node.name() == name)
+            .with_context(|| unknown(name))
+    }
+
+    /// A node by its name, to start and stop.
+    pub fn node_mut(&mut self, name: &str) -> Result<&mut Node> {
+        self.nodes
+            .iter_mut()
+            .find(|node| node.name() == name)
+            .with_context(|| unknown(name))
+    }
+
+    /// The node whose PostgreSQL listens there.
+    pub fn node_at(&self, postgresql: SocketAddr) -> Result<&Node> {
+        self.nodes
+            .iter()
+            .find(|node| node.postgresql() == postgresql)
+            .with_context(|| format!("{postgresql} is the PostgreSQL of no node"))
+    }
+
+    /// The members as the first node that answers knows them.
+    pub async fn seen(&self) -> Result<Vec<Seen>> {
+        let mut silent = Vec::new();
+        for node in &self.nodes {
+            match http::get_json(node.rest(), "/cluster").await {
+                Ok(cluster) => return members(&cluster),
+                Err(error) => silent.push(format!("{error:#}")),
+            }
+        }
+        bail!("no node's REST API answers: {}", silent.join("; "))
+    }
+
+    /// The name of the member that leads, with its PostgreSQL running.
+    pub async fn leader(&self) -> Result<String> {
+        let seen = self.seen().await?;
+        let leads = |member: &&Seen| member.role == "leader" && member.state == "running";
+        match seen.iter().find(leads) {
+            Some(leader) => Ok(leader.name.clone()),
+            None => bail!("nobody leads: {}", table(&seen)),
+        }
+    }
+
+    /// The names of the members in `role` that stream.
+    pub async fn streaming(&self, role: &str) -> Result<Vec<String>> {
+        let seen = self.seen().await?;
+        let wanted = |member: &&Seen| member.role == role && member.state == "streaming";
+        Ok(seen
+            .iter()
+            .filter(wanted)
+            .map(|member| member.name.clone())
+            .collect())
+    }
+
+    /// Starts what does not run, and waits until one node leads, every other streams from it on
+    /// the same timeline and, in synchronous mode, one of them is the synchronous standby.
+    pub async fn wait_steady(&mut self, bound: Duration) -> Result<String> {
+        for node in &mut self.nodes {
+            if !node.is_running()? {
+                node.start()?;
+            }
+        }
+        let steady = until("the cluster is steady", bound, async || {
+            let seen = self.seen().await?;
+            self.ensure_steady(&seen).with_context(|| table(&seen))
+        });
+        match steady.await {
+            Ok(leader) => Ok(leader),
+            Err(failure) => Err(self
+                .nodes
+                .iter()
+                .fold(failure, |told, node| node.with_log(told))),
+        }
+    }
+
+    fn ensure_steady(&self, seen: &[Seen]) -> Result<String> {
+        ensure!(
+            seen.len() == self.nodes.len(),
+            "{} members are known",
+            seen.len()
+        );
+        let leaders: Vec<_> = seen
+            .iter()
+            .filter(|member| member.role == "leader")
+            .collect();
+        let [leader] = leaders[..] else {
+            bail!("{} members lead", leaders.len())
+        };
+        ensure!(leader.state == "running", "the leader is {}", leader.state);
+        for member in seen.iter().filter(|member| member.name != leader.name) {
+            ensure!(
+                member.state == "streaming",
+                "{} is {}",
+                member.name,
+                member.state
+            );
+            ensure!(
+                member.timeline == leader.timeline,
+                "{} is on timeline {:?}",
+                member.name,
+                member.timeline
+            );
+        }
+        let has_standby = seen.iter().any(|member| member.role == "sync_standby");
+        ensure!(
+            has_standby || !self.settings.synchronous_mode || self.nodes.len() == 1,
+            "no member is the synchronous standby"
+        );
+        Ok(leader.name.clone())
+    }
+
+    /// A planned switchover to `candidate` through the leader's REST API; how long it took to
+    /// answer.
+    pub async fn switchover(&self, candidate: &str) -> Result<Duration> {
+        let leader = self.leader().await?;
+        let wish = json!({"leader": leader, "candidate": candidate});
+        let rest = self.node(&leader)?.rest();
+        let started = Instant::now();
+        let answer =
+            http::send_json("POST", rest, "/switchover", &wish, Duration::from_secs(90)).await?;
+        ensure!(
+            answer.status == 200,
+            "switchover from {leader} to {candidate}: {} {}",
+            answer.status,
+            answer.body
+        );
+        Ok(started.elapsed())
+    }
+
+    /// A member a switchover may choose: the synchronous standby in synchronous mode, else the
+    /// first replica that streams.
+    pub async fn candidate(&self) -> Result<String> {
+        let role = if self.settings.synchronous_mode {
+            "sync_standby"
+        } else {
+            "replica"
+        };
+        let streaming = self.streaming(role).await?;
+        streaming
+            .into_iter()
+            .next()
+            .with_context(|| format!("no {role} streams"))
+    }
+}
+
+fn members(cluster: &Value) -> Result<Vec<Seen>> {
+    let members = cluster["members"]
+        .as_array()
+        .context("/cluster names no members")?;
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    Ok(members
+        .iter()
+        .map(|member| Seen {
+            name: text(&member["name"]),
+            role: text(&member["role"]),
+            state: text(&member["state"]),
+            timeline: member["timeline"].as_u64(),
+        })
+        .collect())
+}
+
+fn unknown(name: &str) -> String {
+    format!("no node is called {name}")
+}
+
+fn table(seen: &[Seen]) -> String {
+    let member = |seen: &Seen| {
+        let timeline = seen
+            .timeline
+            .map_or_else(|| "?".to_owned(), |number| number.to_string());
+        format!(
+            "{}: {}, {}, timeline {timeline}",
+            seen.name, seen.role, seen.state
+        )
+    };
+    seen.iter().map(member).collect::<Vec<_>>().join("; ")
+}

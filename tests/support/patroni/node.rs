@@ -1,0 +1,256 @@
+//! One node: its patroni.yml, its Patroni process, and the PostgreSQL that Patroni runs.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::{FIRST_HOST, Settings};
+use crate::parts::{Account, Parts};
+use crate::ports::Loopback;
+use crate::process::Process;
+use crate::workdir::WorkDir;
+
+/// A node, running or not.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    postgresql: SocketAddr,
+    rest: SocketAddr,
+    home: PathBuf,
+    process: Option<Process>,
+    parts: Parts,
+    workdir: Arc<WorkDir>,
+}
+
+impl Node {
+    pub(super) fn prepare(
+        number: u8,
+        settings: &Settings,
+        etcd: &[SocketAddr],
+        parts: &Parts,
+        network: &Loopback,
+        workdir: &Arc<WorkDir>,
+    ) -> Result<Self> {
+        let name = format!("pg-{}", number + 1);
+        let home = workdir.folder(&name, parts.account.as_ref())?;
+        let node = Self {
+            postgresql: network.free(FIRST_HOST + number, 5432)?,
+            rest: network.free(FIRST_HOST + number, 8008)?,
+            home,
+            process: None,
+            parts: parts.clone(),
+            workdir: Arc::clone(workdir),
+            name,
+        };
+        let tags = settings
+            .tags
+            .get(usize::from(number))
+            .cloned()
+            .unwrap_or_default();
+        let mut config = node.config(settings, etcd);
+        config["tags"] = Value::Object(tags);
+        if settings.ssl {
+            node.certify(&mut config)?;
+        }
+        // JSON is YAML, and serde_json escapes what would need it.
+        node.write("patroni.yml", &serde_json::to_string_pretty(&config)?)?;
+        Ok(node)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its PostgreSQL listens.
+    #[must_use]
+    pub fn postgresql(&self) -> SocketAddr {
+        self.postgresql
+    }
+
+    /// Where its Patroni listens.
+    #[must_use]
+    pub fn rest(&self) -> SocketAddr {
+        self.rest
+    }
+
+    /// Its patroni.yml.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.home.join("patroni.yml")
+    }
+
+    /// The certificate its PostgreSQL shows, where `ssl` was asked for.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.home.join("server.crt")
+    }
+
+    /// Starts its Patroni, which starts PostgreSQL when it sees fit.
+    pub fn start(&mut self) -> Result<()> {
+        let mut command = self.parts.command(&self.parts.python, &self.home);
+        command.args(["-m", "patroni"]).arg(self.config_file());
+        let account = self.parts.account.as_ref();
+        self.process = Some(Process::start(
+            &self.name,
+            &mut command,
+            account,
+            &self.workdir,
+        )?);
+        Ok(())
+    }
+
+    /// Its Patroni, to signal, freeze or thaw it.
+    pub fn patroni(&mut self) -> Result<&mut Process> {
+        self.process
+            .as_mut()
+            .with_context(|| format!("Patroni of {} does not run", self.name))
+    }
+
+    /// Whether its Patroni runs.
+    pub fn is_running(&mut self) -> Result<bool> {
+        match &mut self.process {
+            Some(process) => Ok(process.ended()?.is_none()),
+            None => Ok(false),
+        }
+    }
+
+    /// What `systemctl stop patroni` does: SIGTERM, upon which Patroni stops PostgreSQL too.
+    pub async fn stop(&mut self, bound: Duration) -> Result<()> {
+        self.patroni()?.terminate(bound).await?;
+        self.process = None;
+        Ok(())
+    }
+
+    /// The process id of its postmaster, if one runs.
+    pub fn postmaster(&self) -> Result<Pid> {
+        let file = self.data().join("postmaster.pid");
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("PostgreSQL of {} has no {}", self.name, file.display()))?;
+        let pid: i32 = text.lines().next().unwrap_or_default().trim().parse()?;
+        // The file outlives a killed postmaster, and its pid may be a stranger's by now.
+        let cwd = std::fs::read_link(format!("/proc/{pid}/cwd"))
+            .with_context(|| format!("PostgreSQL of {} ({pid}) is gone", self.name))?;
+        ensure!(
+            cwd == self.data(),
+            "{pid} is not PostgreSQL of {}",
+            self.name
+        );
+        Pid::from_raw(pid).with_context(|| format!("{} names pid {pid}", file.display()))
+    }
+
+    /// Ends its postmaster at once, as the kernel's out-of-memory killer would.
+    pub fn kill_postgresql(&self) -> Result<()> {
+        kill_process(self.postmaster()?, Signal::KILL)
+            .with_context(|| format!("killing PostgreSQL of {}", self.name))
+    }
+
+    /// The failure, with the end of this node's log (Patroni's and PostgreSQL's) attached.
+    #[must_use]
+    pub fn with_log(&self, failure: anyhow::Error) -> anyhow::Error {
+        match &self.process {
+            Some(process) => process.with_log(&failure),
+            None => failure.context(format!("Patroni of {} does not run", self.name)),
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.home.join("data")
+    }
+
+    fn config(&self, settings: &Settings, etcd: &[SocketAddr]) -> Value {
+        let hosts: Vec<String> = etcd.iter().map(ToString::to_string).collect();
+        let login = |user: &str| json!({"username": user, "password": format!("{user}-secret")});
+        json!({
+            "scope": settings.scope,
+            "namespace": "/service/",
+            "name": self.name,
+            "restapi": {
+                "listen": self.rest.to_string(),
+                "connect_address": self.rest.to_string(),
+            },
+            "etcd3": {"hosts": hosts},
+            "bootstrap": {
+                "dcs": {
+                    "ttl": settings.ttl,
+                    "loop_wait": settings.loop_wait,
+                    "retry_timeout": settings.retry_timeout,
+                    "synchronous_mode": settings.synchronous_mode,
+                    "failsafe_mode": settings.failsafe_mode,
+                    "postgresql": {"use_pg_rewind": true, "use_slots": true},
+                },
+                "initdb": [{"encoding": "UTF8"}, {"locale": "C"}],
+            },
+            "postgresql": {
+                "listen": self.postgresql.to_string(),
+                "connect_address": self.postgresql.to_string(),
+                "data_dir": self.data(),
+                "bin_dir": self.parts.postgresql_bin,
+                "pgpass": self.home.join("pgpass"),
+                "authentication": {
+                    "superuser": login("postgres"),
+                    "replication": login("replicator"),
+                    "rewind": login("rewinder"),
+                },
+                "pg_hba": [
+                    "local all all trust",
+                    "host all all 127.0.0.0/8 trust",
+                    "host replication all 127.0.0.0/8 trust",
+                ],
+                "parameters": {
+                    "unix_socket_directories": self.home,
+                    "shared_buffers": "16MB",
+                    "max_connections": 100,
+                    "max_wal_size": "128MB",
+                    "min_wal_size": "32MB",
+                },
+            },
+        })
+    }
+
+    /// A certificate for the node's address, signed by itself, offered by its PostgreSQL.
+    fn certify(&self, config: &mut Value) -> Result<()> {
+        let signed = rcgen::generate_simple_self_signed([self.postgresql.ip().to_string()])
+            .with_context(|| format!("making a certificate for {}", self.name))?;
+        let certificate = self.write("server.crt", &signed.cert.pem())?;
+        let key = self.write("server.key", &signed.signing_key.serialize_pem())?;
+        let parameters = &mut config["postgresql"]["parameters"];
+        parameters["ssl"] = json!("on");
+        parameters["ssl_cert_file"] = json!(certificate);
+        parameters["ssl_key_file"] = json!(key);
+        Ok(())
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.home.join(name);
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        self.hand_over(&path, self.parts.account.as_ref())?;
+        Ok(path)
+    }
+
+    /// PostgreSQL refuses a key that anybody else may read.
+    fn hand_over(&self, path: &Path, owner: Option<&Account>) -> Result<()> {
+        let given =
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).and_then(|()| {
+                match owner {
+                    Some(owner) => chown(path, Some(owner.uid), Some(owner.gid)),
+                    None => Ok(()),
+                }
+            });
+        match given {
+            Ok(()) => Ok(()),
+            Err(error) => bail!(
+                "giving {} to the user of {}: {error}",
+                path.display(),
+                self.name
+            ),
+        }
+    }
+}

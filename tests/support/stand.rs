@@ -1,0 +1,97 @@
+//! The whole set-up on a network of its own: etcd, and the Patroni cluster that lives by it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::etcd::Etcd;
+use crate::parts::Parts;
+use crate::patroni::{Patroni, Settings};
+use crate::ports::Loopback;
+use crate::postgres::Sql;
+use crate::router::{self, Ports, Router};
+use crate::workdir::WorkDir;
+
+/// A real cluster. Its fields end in the order they stand in: the clients of a part before it,
+/// the directory after everything that lives there.
+#[derive(Debug)]
+pub struct Stand {
+    /// The nodes.
+    pub patroni: Patroni,
+    /// Their store.
+    pub etcd: Etcd,
+    /// The programs all of it is made of.
+    pub parts: Parts,
+    /// The addresses it has.
+    pub network: Loopback,
+    /// Its logs and data.
+    pub workdir: Arc<WorkDir>,
+    routers: AtomicU8,
+}
+
+impl Stand {
+    /// Starts three etcd members and the nodes, and waits until all of it is steady.
+    pub async fn start(settings: Settings) -> Result<Self> {
+        let parts = Parts::find()?;
+        let network = Loopback::lease()?;
+        let workdir = Arc::new(WorkDir::new()?);
+        let etcd = Etcd::start(3, &parts, &network, &workdir).await?;
+        let patroni =
+            Patroni::start(settings, &etcd.endpoints(), &parts, &network, &workdir).await?;
+        Ok(Self {
+            patroni,
+            etcd,
+            parts,
+            network,
+            workdir,
+            routers: AtomicU8::new(0),
+        })
+    }
+
+    /// Starts a router before this cluster, on ports of its own.
+    pub async fn router(&self, binary: &Path) -> Result<Router> {
+        let mut router = self.launch_router(binary)?;
+        router.wait_up().await?;
+        Ok(router)
+    }
+
+    /// The same without waiting until it is up.
+    pub fn launch_router(&self, binary: &Path) -> Result<Router> {
+        // Some two hundred addresses, used in turn: a router long gone has freed its own.
+        let number = self.routers.fetch_add(1, Ordering::Relaxed) % 200;
+        let ports = Ports::on(&self.network, number)?;
+        let config = router::config(
+            &self.patroni.settings().scope,
+            &self.etcd.endpoints(),
+            &ports,
+        );
+        Router::launch(
+            &format!("router-{number}"),
+            binary,
+            &config,
+            ports,
+            &self.workdir,
+        )
+    }
+
+    /// Logs in through `port` and says on which node that landed.
+    pub async fn landing(&self, port: SocketAddr, bound: Duration) -> Result<String> {
+        let sql = Sql::connect(port, bound).await?;
+        self.node_of(&sql)
+            .await
+            .with_context(|| format!("through {port}"))
+    }
+
+    /// The node at the far end of a connection.
+    pub async fn node_of(&self, sql: &Sql) -> Result<String> {
+        Ok(self
+            .patroni
+            .node_at(sql.server_address().await?)?
+            .name()
+            .to_owned())
+    }
+}
