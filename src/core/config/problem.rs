@@ -45,6 +45,20 @@ impl Problems {
         }
     }
 
+    /// The one problem with a file that cannot be read.
+    #[must_use]
+    pub fn unreadable(file: &str, cause: &str) -> Self {
+        let mut problems = Self::of(file);
+        problems.push(Problem {
+            severity: Severity::Error,
+            line: None,
+            key: String::new(),
+            what: format!("cannot be read: {cause}"),
+            expected: String::new(),
+        });
+        problems
+    }
+
     /// Every problem, in the order of the lines.
     #[must_use]
     pub fn all(&self) -> &[Problem] {

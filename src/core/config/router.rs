@@ -16,11 +16,13 @@ mod describe;
 mod etcd;
 mod listener;
 mod patroni;
+mod unbuilt;
 mod understand;
 mod words;
 
 pub use describe::describe;
 pub use patroni::{from_flags, from_patroni};
+pub use unbuilt::unbuilt;
 pub use understand::understand;
 
 /// Everything the router was told.
