@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod etcd;
+pub mod files;
 pub mod http;
 pub mod logging;
 pub mod metrics;
