@@ -100,14 +100,17 @@ impl HistoryLine {
 
     /// The line ends where nothing more is known.
     fn written(&self) -> Value {
-        let known = [
-            Some(self.parent.0.into()),
-            Some(self.switch.0.into()),
-            Some(self.reason.as_str().into()),
-            self.at.as_deref().map(Value::from),
-            self.leader.as_ref().map(|name| name.as_str().into()),
+        let mut items: Vec<Value> = vec![
+            self.parent.0.into(),
+            self.switch.0.into(),
+            self.reason.as_str().into(),
+            self.at.as_deref().into(),
+            self.leader.as_ref().map(MemberName::as_str).into(),
         ];
-        known.into_iter().map_while(|item| item).collect()
+        while items.last().is_some_and(Value::is_null) {
+            items.pop();
+        }
+        items.into()
     }
 }
 
@@ -125,6 +128,7 @@ mod tests {
             "[]",
             r#"[[1,67430856,"no recovery target specified","2026-11-21T08:07:06.285852+00:00","pg-2"]]"#,
             r#"[[6,1,"r","t","pg-2"],[7,67433888,"no recovery target specified"],[8,2,"r","t"]]"#,
+            r#"[[1,2,"",null,"pg-2"]]"#,
         ] {
             assert_eq!(parse(text).to_json(), text);
         }

@@ -99,7 +99,11 @@ impl fmt::Display for ConnUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "postgres://{}:{}", InUrl(&self.host), self.port)?;
         match &self.database {
-            Some(database) => write!(f, "/{}", database.replace('%', "%25")),
+            Some(database) => {
+                // As it is, as Patroni writes it, but for what would be read as something else.
+                let escaped = database.replace('%', "%25").replace('?', "%3F");
+                write!(f, "/{}", escaped.replace('#', "%23"))
+            }
             None => Ok(()),
         }
     }
@@ -197,20 +201,19 @@ fn inside_brackets(text: &str) -> Result<Host, Why> {
 }
 
 fn plain_host(text: &str) -> Result<Host, Why> {
-    if let Ok(address) = text.parse() {
-        return Ok(Host::Ip(address));
-    }
     let host = percent_decoded(text)?;
-    if host.starts_with('/') {
-        return if host.contains(char::is_control) {
-            Err(Why::NotAUrl(
-                "its socket directory holds control characters",
-            ))
-        } else {
-            Ok(Host::Socket(host))
-        };
+    if let Ok(address) = host.parse() {
+        Ok(Host::Ip(address))
+    } else if !host.starts_with('/') {
+        if host.contains([':', '%']) {
+            return Err(Why::NotAUrl(FOREIGN));
+        }
+        name(host)
+    } else if host.contains(char::is_control) {
+        Err(Why::NotAUrl(FOREIGN))
+    } else {
+        Ok(Host::Socket(host))
     }
-    name(host)
 }
 
 fn name(text: String) -> Result<Host, Why> {
@@ -218,11 +221,13 @@ fn name(text: String) -> Result<Host, Why> {
     if text.is_empty() {
         Err(Why::NotAUrl("it names no host"))
     } else if text.contains(is_foreign) {
-        Err(Why::NotAUrl("its host holds characters no name has"))
+        Err(Why::NotAUrl(FOREIGN))
     } else {
         Ok(Host::Name(text))
     }
 }
+
+const FOREIGN: &str = "its host holds characters no host has";
 
 /// `%2Fvar` as `/var`. A percent sign that begins no escape stands for itself, as in Python.
 pub(super) fn percent_decoded(text: &str) -> Result<String, Why> {
@@ -309,6 +314,10 @@ mod tests {
             host("postgres://%2ftmp:1/x"),
             Host::Socket("/tmp".to_owned())
         );
+        assert_eq!(
+            host("postgres://%31.2.3.4:1/x"),
+            Host::Ip([1, 2, 3, 4].into())
+        );
         assert_eq!(host("postgres://tmp:1/x"), Host::Name("tmp".to_owned()));
     }
 
@@ -330,6 +339,8 @@ mod tests {
             "postgres://[::1]5432/db",
             "postgres://[host]:5432/db",
             "postgres://a b:5432/db",
+            "postgres://a%3Ab:5432/db",
+            "postgres://a%25b:5432/db",
             "postgres://%ff:5432/db",
             "postgres://%2Ftmp%00:5432/db",
         ] {
