@@ -9,6 +9,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::session::ending::Ending;
@@ -29,61 +30,123 @@ pub struct Bytes {
     pub from_server: u64,
 }
 
-/// Pumps until both sides have ended, or one breaks. Bytes are counted as they go.
-pub async fn run(
-    client: &TcpStream,
-    server: &TcpStream,
-    bytes: &mut Bytes,
-    idle: Option<Duration>,
-) -> Ending {
-    let mut up = Direction::new(client, server);
-    let mut down = Direction::new(server, client);
-    let mut first = None;
-    loop {
-        let limit = if first.is_some() {
+/// A session's two sockets and what is on its way between them.
+#[derive(Debug)]
+pub struct Pump {
+    client: TcpStream,
+    server: TcpStream,
+    up: Direction,
+    down: Direction,
+    /// How the side that closed first did so.
+    closed: Option<Ending>,
+    bytes: Bytes,
+}
+
+/// What one step came to.
+enum Step {
+    Moved,
+    Closed(Ending),
+    Broke(Ending),
+}
+
+impl Pump {
+    /// Nothing is on its way yet; `bytes` went through while the session was opened.
+    #[must_use]
+    pub fn new(client: TcpStream, server: TcpStream, bytes: Bytes) -> Self {
+        let (up, down) = (Direction::default(), Direction::default());
+        Self {
+            client,
+            server,
+            up,
+            down,
+            closed: None,
+            bytes,
+        }
+    }
+
+    /// How many bytes went through so far.
+    #[must_use]
+    pub const fn bytes(&self) -> Bytes {
+        self.bytes
+    }
+
+    /// Pumps until both sides have ended, or one breaks. Cancel safe: what was read and not yet written is kept,
+    /// and a later call goes on with it.
+    pub async fn run(&mut self, idle: Option<Duration>) -> Ending {
+        loop {
+            // A flow that never waits would keep its thread to itself.
+            consume_budget().await;
+            match self.step(idle).await {
+                Step::Moved => {}
+                Step::Broke(ending) => return self.closed.take().unwrap_or(ending),
+                Step::Closed(ending) => {
+                    let first = self.closed.get_or_insert(ending);
+                    if self.up.is_over() && self.down.is_over() {
+                        return first.clone();
+                    }
+                }
+            }
+        }
+    }
+
+    /// One move in either direction. A side that takes no more may still have said something before: its last
+    /// words (PostgreSQL's reason for hanging up, say) are read to their end.
+    async fn step(&mut self, idle: Option<Duration>) -> Step {
+        let limit = if self.closed.is_some() {
             Some(HALF_CLOSED)
         } else {
             idle
         };
-        let step = tokio::select! {
-            step = up.step(), if !up.is_over() => step.map_err(|side| side.of(Ending::ClientBroke, Ending::ServerBroke)).map(|moved| {
-                bytes.from_client += moved;
-                up.is_over().then_some(Ending::ClientClosed)
-            }),
-            step = down.step(), if !down.is_over() => step.map_err(|side| side.of(Ending::ServerBroke, Ending::ClientBroke)).map(|moved| {
-                bytes.from_server += moved;
-                down.is_over().then_some(Ending::ServerClosed)
-            }),
-            () = silence(limit) => Err(Ending::Idle),
-        };
-        match step {
-            Err(broken) => return first.unwrap_or(broken),
-            Ok(Some(closed)) => {
-                let first = first.get_or_insert(closed);
-                if up.is_over() && down.is_over() {
-                    return first.clone();
+        tokio::select! {
+            moved = self.up.step(&self.client, &self.server), if !self.up.is_over() => match moved {
+                Ok(moved) => {
+                    self.bytes.from_client += moved;
+                    closed_or_moved(&self.up, Ending::ClientClosed)
                 }
-            }
-            Ok(None) => {}
+                Err(Side::From) => Step::Broke(Ending::ClientBroke),
+                Err(Side::To) => {
+                    self.up.abandon();
+                    Step::Closed(Ending::ServerBroke)
+                }
+            },
+            moved = self.down.step(&self.server, &self.client), if !self.down.is_over() => match moved {
+                Ok(moved) => {
+                    self.bytes.from_server += moved;
+                    closed_or_moved(&self.down, Ending::ServerClosed)
+                }
+                Err(Side::From) => Step::Broke(Ending::ServerBroke),
+                Err(Side::To) => {
+                    self.down.abandon();
+                    Step::Closed(Ending::ClientBroke)
+                }
+            },
+            () = silence(limit) => Step::Broke(Ending::Idle),
         }
+    }
+
+    /// The end of a killed session: nothing more from the client; what the server had already sent is delivered,
+    /// for a tenth of a second; then the client sees the end, in order if it takes it and by reset if it does not.
+    /// Returns how many bytes went through in all.
+    pub async fn deliver_and_close(mut self) -> Bytes {
+        let deliver = async {
+            while let Ok(Some(moved)) = self.down.step_if_ready(&self.server, &self.client).await {
+                self.bytes.from_server += moved;
+            }
+        };
+        let in_time = timeout(LAST_BYTES, deliver).await.is_ok();
+        if !in_time || !self.down.is_empty() {
+            socket::reset_on_close(&self.client);
+        }
+        self.bytes
     }
 }
 
-/// The end of a killed session: nothing more from the client; what the server had already sent is delivered, for
-/// a tenth of a second; then the client sees the end, in order if it takes it and by reset if it does not.
-pub async fn deliver_and_close(client: TcpStream, server: TcpStream, bytes: &mut Bytes) {
-    let mut down = Direction::new(&server, &client);
-    let deliver = async {
-        while let Ok(Some(moved)) = down.step_if_ready().await {
-            bytes.from_server += moved;
-        }
-    };
-    let delivered = timeout(LAST_BYTES, deliver).await.is_ok();
-    if !delivered || !down.is_empty() {
-        socket::reset_on_close(&client);
+fn closed_or_moved(direction: &Direction, closed: Ending) -> Step {
+    if direction.is_over() {
+        Step::Closed(closed)
+    } else {
+        Step::Moved
     }
-    // The server's side ends with it: PostgreSQL notices when it next reads or writes.
-    drop((client, server));
 }
 
 async fn silence(limit: Option<Duration>) {
@@ -98,15 +161,6 @@ async fn silence(limit: Option<Duration>) {
 enum Side {
     From,
     To,
-}
-
-impl Side {
-    fn of(self, from: Ending, to: Ending) -> Ending {
-        match self {
-            Self::From => from,
-            Self::To => to,
-        }
-    }
 }
 
 /// Whether an error means "not now".

@@ -14,7 +14,7 @@ use trunkline_io::clock;
 
 use crate::door::Door;
 use crate::metrics;
-use crate::pump::{self, Bytes};
+use crate::pump::{Bytes, Pump};
 use crate::session::connect::Connected;
 use crate::session::ending::Ending;
 use crate::session::opening::{Opened, Opening};
@@ -68,27 +68,28 @@ async fn run(client: TcpStream, door: &Arc<Door>) -> (Report, Ending) {
     let Opened {
         client,
         server,
-        mut bytes,
+        bytes,
     } = opened;
     let Connected {
         stream,
         seat,
         _taken,
     } = server;
+    let mut pump = Pump::new(client, stream, bytes);
     let ending = tokio::select! {
         biased;
-        () = door.tasks.ending().cancelled() => {
-            pump::deliver_and_close(client, stream, &mut bytes).await;
-            Ending::ShutDown
-        }
-        () = seat.killed().cancelled() => {
-            door.count.killed.fetch_add(1, Ordering::Relaxed);
-            pump::deliver_and_close(client, stream, &mut bytes).await;
-            Ending::Killed(seat.because().cloned())
-        }
-        ending = pump::run(&client, &stream, &mut bytes, door.config.client_idle) => ending,
+        () = door.tasks.ending().cancelled() => Ending::ShutDown,
+        () = seat.killed().cancelled() => Ending::Killed(seat.because().cloned()),
+        ending = pump.run(door.config.client_idle) => ending,
     };
-    report.bytes = bytes;
+    if matches!(ending, Ending::Killed(_)) {
+        door.count.killed.fetch_add(1, Ordering::Relaxed);
+    }
+    report.bytes = if matches!(ending, Ending::Killed(_) | Ending::ShutDown) {
+        pump.deliver_and_close().await
+    } else {
+        pump.bytes()
+    };
     (report, ending)
 }
 

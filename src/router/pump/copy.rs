@@ -18,27 +18,25 @@ thread_local! {
 }
 
 /// Bytes on their way from one socket to another.
-pub(super) struct Direction<'s> {
-    from: &'s TcpStream,
-    to: &'s TcpStream,
+#[derive(Debug, Default)]
+pub(super) struct Direction {
     /// Read, not yet written.
     rest: Vec<u8>,
     ended: bool,
 }
 
-impl<'s> Direction<'s> {
-    pub(super) const fn new(from: &'s TcpStream, to: &'s TcpStream) -> Self {
-        Self {
-            from,
-            to,
-            rest: Vec::new(),
-            ended: false,
-        }
-    }
-
+impl Direction {
     /// Whether the end has been passed on.
     pub(super) const fn is_over(&self) -> bool {
         self.ended
+    }
+
+    /// Gives up: the receiver takes no more.
+    pub(super) fn abandon(&mut self) {
+        *self = Self {
+            rest: Vec::new(),
+            ended: true,
+        };
     }
 
     /// Whether nothing is waiting to be written.
@@ -48,44 +46,48 @@ impl<'s> Direction<'s> {
 
     /// Moves what can be moved; returns how many bytes were written. Passes the end on once everything before
     /// it is. Cancel safe: what was read is kept.
-    pub(super) async fn step(&mut self) -> Result<u64, Side> {
+    pub(super) async fn step(&mut self, from: &TcpStream, to: &TcpStream) -> Result<u64, Side> {
         if !self.rest.is_empty() {
-            self.to.writable().await.map_err(|_| Side::To)?;
-            return self.write_rest();
+            to.writable().await.map_err(|_| Side::To)?;
+            return self.write_rest(to);
         }
-        self.from.readable().await.map_err(|_| Side::From)?;
-        self.move_once().map(|moved| moved.unwrap_or(0))
+        from.readable().await.map_err(|_| Side::From)?;
+        self.move_once(from, to).map(|moved| moved.unwrap_or(0))
     }
 
     /// The same for what is there already: `None` when there is nothing to read now.
-    pub(super) async fn step_if_ready(&mut self) -> Result<Option<u64>, Side> {
+    pub(super) async fn step_if_ready(
+        &mut self,
+        from: &TcpStream,
+        to: &TcpStream,
+    ) -> Result<Option<u64>, Side> {
         if !self.rest.is_empty() {
-            return self.step().await.map(Some);
+            return self.step(from, to).await.map(Some);
         }
         if self.ended {
             Ok(None)
         } else {
-            self.move_once()
+            self.move_once(from, to)
         }
     }
 
-    fn move_once(&mut self) -> Result<Option<u64>, Side> {
-        SHARED.with_borrow_mut(|buffer| match self.from.try_read(buffer) {
+    fn move_once(&mut self, from: &TcpStream, to: &TcpStream) -> Result<Option<u64>, Side> {
+        SHARED.with_borrow_mut(|buffer| match from.try_read(buffer) {
             Ok(0) => {
                 self.ended = true;
-                shutdown(self.to).map_err(|_| Side::To)?;
+                shutdown(to).map_err(|_| Side::To)?;
                 Ok(Some(0))
             }
             Ok(count) => self
-                .write(buffer.get(..count).unwrap_or_default())
+                .write(buffer.get(..count).unwrap_or_default(), to)
                 .map(Some),
             Err(error) if would_block(&error) => Ok(None),
             Err(_) => Err(Side::From),
         })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<u64, Side> {
-        let written = match self.to.try_write(bytes) {
+    fn write(&mut self, bytes: &[u8], to: &TcpStream) -> Result<u64, Side> {
+        let written = match to.try_write(bytes) {
             Ok(written) => written,
             Err(error) if would_block(&error) => 0,
             Err(_) => return Err(Side::To),
@@ -95,8 +97,8 @@ impl<'s> Direction<'s> {
         Ok(written as u64)
     }
 
-    fn write_rest(&mut self) -> Result<u64, Side> {
-        match self.to.try_write(&self.rest) {
+    fn write_rest(&mut self, to: &TcpStream) -> Result<u64, Side> {
+        match to.try_write(&self.rest) {
             Ok(written) => {
                 self.rest.drain(..written);
                 if self.rest.is_empty() {
