@@ -1,2 +1,132 @@
-//! router
-fn main() {}
+//! `trunkline`: reads its arguments and its configuration, starts logging, runs the router, and maps the ending to
+//! an exit code.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use trunkline_core::config::router::{self, LogFormat, Router};
+use trunkline_core::config::{Node, Problems};
+use trunkline_io::{files, logging, yaml};
+
+/// Routes PostgreSQL connections to the right member of a Patroni cluster.
+#[derive(Parser, Debug)]
+#[command(name = "trunkline", version, after_help = EXIT_CODES)]
+struct Arguments {
+    /// The router's configuration
+    #[arg(
+        short = 'f',
+        long = "file",
+        value_name = "FILE",
+        default_value = "/etc/trunkline/router.yml"
+    )]
+    file: PathBuf,
+    /// Check the configuration, print what was understood, and exit
+    #[arg(long)]
+    check: bool,
+    /// Take scope, namespace and etcd from Patroni's own file and listen on 5000, 5001, 5002 and 7000
+    #[arg(long, value_name = "PATRONI_YML", conflicts_with_all = ["file", "etcd"])]
+    from_patroni: Option<PathBuf>,
+    /// etcd's endpoints as HOST:PORT, separated by commas, where there is no file
+    #[arg(
+        long,
+        value_delimiter = ',',
+        requires = "scope",
+        conflicts_with = "file"
+    )]
+    etcd: Vec<String>,
+    /// Patroni's scope, with --etcd
+    #[arg(long, requires = "etcd")]
+    scope: Option<String>,
+    /// Patroni's namespace, with --etcd (default: service)
+    #[arg(long, requires = "etcd")]
+    namespace: Option<String>,
+}
+
+const EXIT_CODES: &str = "\
+Signals: SIGTERM and SIGINT drain (take no new clients, wait for sessions, at most `drain`); a second one ends at once.
+Exit codes: 0 stopped in order or checked; 64 wrong arguments; 69 a port or the system refused; 78 wrong configuration.";
+
+const EX_USAGE: u8 = 64;
+const EX_UNAVAILABLE: u8 = 69;
+const EX_CONFIG: u8 = 78;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(refusal) => {
+            let code = if refusal.use_stderr() { EX_USAGE } else { 0 };
+            // Nobody is left to tell if the terminal is gone.
+            let _ = refusal.print();
+            return ExitCode::from(code);
+        }
+    };
+    let (config, warnings) = match understood(&arguments) {
+        Ok(understood) => understood,
+        Err(problems) => {
+            tell(&problems);
+            return ExitCode::from(EX_CONFIG);
+        }
+    };
+    tell(&warnings);
+    let unbuilt = router::unbuilt(&config);
+    if !unbuilt.is_empty() {
+        let _ = writeln!(std::io::stderr(), "{}", unbuilt.join("\n"));
+        return ExitCode::from(EX_CONFIG);
+    }
+    if arguments.check {
+        let _ = std::io::stdout().write_all(router::describe(&config).as_bytes());
+        return ExitCode::SUCCESS;
+    }
+    let format = match config.log.format {
+        LogFormat::Text => logging::Format::Text,
+        LogFormat::Json => logging::Format::Json,
+    };
+    logging::start(config.log.level.as_str(), format);
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "trunkline: {failure:#}");
+            ExitCode::from(EX_UNAVAILABLE)
+        }
+    }
+}
+
+fn run(config: Router) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(trunkline_router::run(config))?;
+    // Whatever a look-up still waits for is not waited for.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+/// The configuration that the arguments name.
+fn understood(arguments: &Arguments) -> Result<(Router, Problems), Problems> {
+    if let Some(scope) = &arguments.scope {
+        return router::from_flags(&arguments.etcd, scope, arguments.namespace.as_deref());
+    }
+    if let Some(patroni) = &arguments.from_patroni {
+        let (node, problems) = read(patroni)?;
+        let variables: BTreeMap<_, _> = std::env::vars().collect();
+        return router::from_patroni(&node, &variables, problems);
+    }
+    let (node, problems) = read(&arguments.file)?;
+    router::understand(&node, problems)
+}
+
+fn read(path: &PathBuf) -> Result<(Node, Problems), Problems> {
+    let name = path.display().to_string();
+    let text = files::read_config(path)
+        .map_err(|error| Problems::unreadable(&name, &error.to_string()))?;
+    yaml::parse(&name, &text)
+}
+
+fn tell(problems: &Problems) {
+    for line in problems.lines() {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+}

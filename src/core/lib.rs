@@ -5,10 +5,16 @@
 //! ([`Observed`]); a decision is a closed enum with a typed reason. The other crates do what is decided
 //! here and decide nothing themselves. `clippy.toml` beside this file bans what would break that.
 
+pub mod cluster;
 pub mod config;
+pub mod follow;
+pub mod health;
 pub mod keys;
 pub mod names;
 pub mod observed;
+pub mod probe;
+pub mod proof;
+pub mod route;
 pub mod time;
 pub mod wire;
 

@@ -1,1 +1,13 @@
-//! Effects shared by the programs.
+//! What more than one Trunkline program does to the world. Nothing here decides.
+//!
+//! Third-party types stop at the file that wraps them: etcd-client in `etcd`, hyper's client in `http`, the YAML
+//! crate in `yaml`.
+
+pub mod clock;
+pub mod etcd;
+pub mod files;
+pub mod http;
+pub mod logging;
+pub mod metrics;
+pub mod shutdown;
+pub mod yaml;

@@ -1,1 +1,24 @@
-//! Moves bytes.
+//! The connection router: moves bytes, by decisions made in `trunkline_core`.
+//!
+//! The flow, one file a step: [`feed`] (etcd → view) and [`poll`] (members' REST → probes) wake [`control`], the
+//! one task that decides; it publishes through [`published`]; a [`listener`] accepts, a [`session`] picks,
+//! connects and [`pump`]s; [`admin`] shows the same snapshot to people.
+
+pub mod admin;
+pub mod control;
+pub mod door;
+pub mod events;
+pub mod feed;
+pub mod listener;
+pub mod metrics;
+pub mod pgping;
+pub mod poll;
+pub mod published;
+pub mod pump;
+pub mod resolve;
+pub mod run;
+pub mod session;
+pub mod socket;
+pub mod startup;
+
+pub use run::{Failure, run};

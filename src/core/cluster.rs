@@ -1,0 +1,179 @@
+//! What etcd says of the cluster, parsed, as one value.
+//!
+//! The view is made from the raw keys in one go; whatever cannot be understood is kept beside what can, with
+//! its cause. It knows no time: how old it is stands in the [`crate::Observed`] around it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::keys::{Key, Prefix};
+use crate::wire::config::DynamicConfig;
+use crate::wire::failover::Failover;
+use crate::wire::member::Member;
+use crate::wire::status::Status;
+use crate::wire::sync::Sync;
+use crate::wire::{self, Invalid};
+use crate::{LeaseId, MemberName, Revision, SystemId};
+
+/// One key of etcd with its value, as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyValue {
+    /// The whole key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// The revision that created it.
+    pub created: Revision,
+    /// The revision that changed it last.
+    pub modified: Revision,
+    /// The lease it hangs on.
+    pub lease: Option<LeaseId>,
+}
+
+/// One term of office: a holder's name under the revision that created the leader key.
+///
+/// The lease only dates a tenure. The same member under a new revision is a new tenure.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tenure {
+    /// Who holds the lock.
+    pub holder: MemberName,
+    /// The create revision of the leader key.
+    pub began: Revision,
+}
+
+impl fmt::Display for Tenure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} since revision {}", self.holder, self.began)
+    }
+}
+
+/// The leader key.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Lock {
+    /// There is no leader key.
+    #[default]
+    Vacant,
+    /// A member holds it.
+    Held {
+        /// Who, since which revision.
+        tenure: Tenure,
+        /// The lease that keeps it. Patroni always sets one; a person with etcdctl may not have.
+        lease: Option<LeaseId>,
+    },
+    /// There is a leader key that names nobody.
+    Garbage {
+        /// What is wrong with it.
+        cause: Invalid,
+    },
+}
+
+impl Lock {
+    /// Reads the leader key.
+    #[must_use]
+    pub fn of(leader: Option<&KeyValue>) -> Self {
+        let Some(kv) = leader else {
+            return Self::Vacant;
+        };
+        match wire::leader::parse(&kv.value) {
+            Ok(holder) => Self::Held {
+                tenure: Tenure {
+                    holder,
+                    began: kv.created,
+                },
+                lease: kv.lease,
+            },
+            Err(cause) => Self::Garbage { cause },
+        }
+    }
+
+    /// The tenure, where somebody holds the lock.
+    #[must_use]
+    pub const fn tenure(&self) -> Option<&Tenure> {
+        match self {
+            Self::Held { tenure, .. } => Some(tenure),
+            Self::Vacant | Self::Garbage { .. } => None,
+        }
+    }
+}
+
+/// What is believed from etcd.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ClusterView {
+    /// Who holds the lock.
+    pub lock: Lock,
+    /// The members that have a key, by name.
+    pub members: BTreeMap<MemberName, Member>,
+    /// The system identifier of the cluster's databases, once it is initialized.
+    pub system_id: Option<SystemId>,
+    /// The dynamic configuration; the last one that could be read if the present one cannot.
+    pub config: DynamicConfig,
+    /// The leader's last word on positions and slots.
+    pub status: Status,
+    /// Who may be trusted with synchronous commits.
+    pub sync: Option<Sync>,
+    /// The operator's request for a switchover or failover, where there is one.
+    pub failover: Option<Failover>,
+    /// Whether the prefix holds any key at all.
+    pub exists: bool,
+    /// Keys whose value could not be understood.
+    pub invalid: Vec<(String, Invalid)>,
+}
+
+impl ClusterView {
+    /// Parses `keys`, everything there is under `prefix`.
+    ///
+    /// `config` is the dynamic configuration that was in force: an unreadable one leaves it so (contract 1.2,
+    /// config).
+    #[must_use]
+    pub fn parse<'a>(
+        prefix: &Prefix,
+        keys: impl IntoIterator<Item = &'a KeyValue>,
+        config: &DynamicConfig,
+    ) -> Self {
+        let mut view = Self {
+            config: config.clone(),
+            ..Self::default()
+        };
+        for kv in keys {
+            view.exists = true;
+            if let Err(cause) = view.take(prefix, kv) {
+                view.invalid
+                    .push((String::from_utf8_lossy(&kv.key).into_owned(), cause));
+            }
+        }
+        view
+    }
+
+    fn take(&mut self, prefix: &Prefix, kv: &KeyValue) -> Result<(), Invalid> {
+        match prefix.parse(&kv.key) {
+            Key::Leader => {
+                self.lock = Lock::of(Some(kv));
+                if let Lock::Garbage { cause } = &self.lock {
+                    return Err(cause.clone());
+                }
+            }
+            Key::Member(name) => {
+                // A member whose value is garbage is still a member: its name may hold the lock.
+                let (member, trouble) = match Member::parse(&kv.value) {
+                    Ok(member) => (member, Ok(())),
+                    Err(cause) => (Member::default(), Err(cause)),
+                };
+                self.members.insert(name, member);
+                return trouble;
+            }
+            Key::Initialize => self.system_id = wire::initialize::parse(&kv.value)?,
+            Key::Config => self.config = DynamicConfig::parse(&kv.value)?,
+            Key::Status => self.status = Status::parse(&kv.value)?,
+            Key::OptimeLeader => {
+                let legacy = Status::parse(&kv.value)?;
+                self.status.optime = self.status.optime.or(legacy.optime);
+            }
+            Key::Sync => self.sync = Some(Sync::parse(&kv.value)?).filter(|sync| !sync.is_empty()),
+            Key::Failover => {
+                self.failover = Some(Failover::parse(&kv.value)?).filter(Failover::is_requested);
+            }
+            Key::History | Key::Failsafe | Key::Other => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! Which endpoint to ask, which to leave, and whether the store behind them is still the same.
+
+use std::time::Duration;
+
+use super::{Header, Trouble};
+use crate::{ClusterId, Moment, RaftTerm, Revision};
+
+/// How long to rest once every endpoint was tried in vain.
+const REST: Duration = Duration::from_millis(500);
+
+/// An endpoint of etcd: its place in the configured list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointId(pub usize);
+
+/// What an answer's header says of who sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Verdict {
+    /// It may be believed.
+    Fine,
+    /// It may not: leave the endpoint.
+    Leave(Trouble),
+    /// Nobody is left who knows the old store: there is a new one.
+    Rebuilt,
+}
+
+/// What the last answer of an endpoint showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Unknown,
+    Agrees,
+    Failed,
+    Dissents,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Endpoints {
+    standings: Vec<Standing>,
+    current: usize,
+    store: Option<Store>,
+    /// How many endpoints were left since the last answer that could be believed.
+    in_vain: usize,
+    ready: Moment,
+}
+
+/// The newest that was seen of the store.
+#[derive(Clone, Copy, Debug)]
+struct Store {
+    cluster: ClusterId,
+    term: RaftTerm,
+    revision: Revision,
+}
+
+impl Endpoints {
+    pub(super) fn new(count: usize) -> Self {
+        Self {
+            standings: vec![Standing::Unknown; count.max(1)],
+            current: 0,
+            store: None,
+            in_vain: 0,
+            ready: Moment::BOOT,
+        }
+    }
+
+    pub(super) const fn current(&self) -> EndpointId {
+        EndpointId(self.current)
+    }
+
+    /// Another endpoint than the present one, where there is one.
+    pub(super) fn another(&self) -> EndpointId {
+        EndpointId((self.current + 1) % self.standings.len())
+    }
+
+    /// Not before this moment may anything be asked.
+    pub(super) const fn ready(&self) -> Moment {
+        self.ready
+    }
+
+    /// The newest revision seen of the store.
+    pub(super) fn newest(&self) -> Revision {
+        self.store.map(|store| store.revision).unwrap_or_default()
+    }
+
+    /// Judges an answer by its header. A linearizable answer is at least as new as `newest`, what was known
+    /// when it was asked for: one that is older comes from a store that was put back.
+    pub(super) fn answered(
+        &mut self,
+        from: EndpointId,
+        header: Header,
+        newest: Revision,
+        now: Moment,
+    ) -> Verdict {
+        let Some(store) = &mut self.store else {
+            self.believe(from, header, now);
+            return Verdict::Fine;
+        };
+        if header.cluster == store.cluster && header.revision >= newest {
+            if header.term < store.term {
+                return Verdict::Leave(Trouble::FellBehind);
+            }
+            self.believe(from, header, now);
+            return Verdict::Fine;
+        }
+        self.mark(from, Standing::Dissents);
+        let rest_is_silent = self
+            .standings
+            .iter()
+            .all(|standing| matches!(standing, Standing::Dissents | Standing::Failed));
+        if rest_is_silent {
+            self.standings.fill(Standing::Unknown);
+            self.store = None;
+            return Verdict::Rebuilt;
+        }
+        Verdict::Leave(Trouble::OtherStore)
+    }
+
+    fn believe(&mut self, from: EndpointId, header: Header, now: Moment) {
+        self.mark(from, Standing::Agrees);
+        self.in_vain = 0;
+        self.ready = now.min(self.ready);
+        let known = self.store.map_or((header.term, header.revision), |store| {
+            (
+                store.term.max(header.term),
+                store.revision.max(header.revision),
+            )
+        });
+        self.store = Some(Store {
+            cluster: header.cluster,
+            term: known.0,
+            revision: known.1,
+        });
+    }
+
+    /// Leaves `endpoint` for the next, if it is the present one; says whether it was.
+    pub(super) fn leave(&mut self, endpoint: EndpointId, now: Moment) -> bool {
+        if self.standings.get(endpoint.0) != Some(&Standing::Dissents) {
+            self.mark(endpoint, Standing::Failed);
+        }
+        if endpoint.0 != self.current {
+            return false;
+        }
+        self.current = (self.current + 1) % self.standings.len();
+        self.in_vain += 1;
+        if self.in_vain >= self.standings.len() {
+            self.in_vain = 0;
+            self.ready = now.after(REST);
+        }
+        true
+    }
+
+    fn mark(&mut self, endpoint: EndpointId, standing: Standing) {
+        if let Some(slot) = self.standings.get_mut(endpoint.0) {
+            *slot = standing;
+        }
+    }
+}

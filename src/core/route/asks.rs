@@ -1,0 +1,53 @@
+//! How often each member is asked: seldom while all is well, often while a client may be waiting for the answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::primary::Primary;
+use super::table::Asks;
+use super::{Ledger, Snapshot};
+use crate::{MemberName, Moment};
+
+/// For the member everybody waits for.
+const URGENT: Duration = Duration::from_millis(50);
+/// For the others meanwhile, and for a member that is coming up.
+const BRISK: Duration = Duration::from_millis(250);
+/// How long haste lasts: what takes longer is not made faster by asking.
+const HASTE: Duration = Duration::from_secs(10);
+
+pub(super) fn decide(
+    primary: &Primary,
+    ledger: &Ledger,
+    s: &Snapshot<'_>,
+) -> BTreeMap<MemberName, Asks> {
+    let hasty = |since: Moment| s.now.since(since) < HASTE;
+    let holding = !primary.routes() && ledger.holding_since().is_none_or(hasty);
+    let steady = s.cluster.probe.interval;
+    let not_before = ledger.tenure().map_or(Moment::BOOT, |(_, since)| *since);
+    let not_before = ledger
+        .gone()
+        .map_or(not_before, |gone| gone.max(not_before));
+    let mut asks = BTreeMap::new();
+    for (name, known) in ledger.members() {
+        let awaited = primary.member.as_ref() == Some(name);
+        let coming_up = !known.health.is_up() && hasty(known.health.since());
+        let every = if holding && awaited {
+            URGENT
+        } else if holding || coming_up {
+            BRISK
+        } else {
+            steady
+        };
+        let every = every.min(steady);
+        let postgres = awaited && primary.asks_postgres;
+        asks.insert(
+            name.clone(),
+            Asks {
+                every,
+                postgres,
+                not_before,
+            },
+        );
+    }
+    asks
+}

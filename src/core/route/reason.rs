@@ -1,0 +1,269 @@
+//! Why: the closed lists of reasons, and how each reads to an operator and to a client.
+
+use std::fmt;
+
+use super::primary::Primary;
+use super::{Ledger, Snapshot};
+use crate::MemberName;
+use crate::probe::{Foreign, NoAnswer};
+
+/// Defines an enum without data together with the list of all its values, which coverage tests need.
+macro_rules! closed {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$doc])* $variant,)* }
+
+        impl $name {
+            /// Every value there is.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+        }
+    };
+}
+
+closed! {
+    /// The row of the write table that applied: what etcd says, what the leader's REST API says, in one word.
+    ///
+    /// `L` in the descriptions is the member that was proven last.
+    Row {
+        /// etcd was never listed since the start.
+        NothingKnown,
+        /// There is no key under the prefix.
+        NoCluster,
+        /// There is no leader key and nobody was ever proven.
+        NoLeader,
+        /// Another member than L holds the lock and is not proven yet.
+        OtherHolds,
+        /// The leader key names no member, or is garbage.
+        Garbage,
+        /// L holds the lock, and a due request takes it away from L.
+        Handover,
+        /// The cluster is a standby of another one: nobody is writable in it.
+        StandbyCluster,
+        /// Somebody contradicts etcd; it is being asked again.
+        Contradicted,
+        /// The holder's lock and role are proven.
+        Proven,
+        /// The holder runs, but its lease is not proven: just taken, or about to end.
+        LeaseNotProven,
+        /// The holder went into recovery after it was proven.
+        InRecovery,
+        /// The holder is not running, or not primary yet.
+        NotRunning,
+        /// The holder was proven; its REST API is silent, its PostgreSQL decides.
+        SilentProven,
+        /// The holder was never proven and its REST API is silent.
+        SilentUnproven,
+        /// etcd cannot be asked, and two members call themselves primary.
+        SplitBrain,
+        /// The cluster is paused and its lock gone or unknown: only a contradiction ends anything.
+        Paused,
+        /// The key is gone, and L says that it runs and holds on (failsafe mode, or a blip).
+        GoneRetained,
+        /// The key is gone; L runs as primary but says that it lost the lock.
+        GoneWithoutLock,
+        /// The key is gone and L is in recovery.
+        GoneInRecovery,
+        /// The key is gone and nothing is known for L.
+        Gone,
+        /// etcd cannot be asked; L says that it holds the lock.
+        BlindConfirmed,
+        /// etcd cannot be asked; L says that it does not hold the lock.
+        BlindContradicted,
+        /// etcd cannot be asked and L says nothing that helps.
+        Blind,
+    }
+}
+
+closed! {
+    /// Why a member is not among a pool's targets.
+    Out {
+        /// Its address is not known: not published, or its name does not resolve.
+        NoAddress,
+        /// Another member has the same address and holds the lock.
+        SharedAddress,
+        /// It is the leader, and this pool is for replicas.
+        IsLeader,
+        /// It is not the leader, and this pool is for the leader.
+        NotLeader,
+        /// It holds the lock but nothing proves that it is writable.
+        NotProven,
+        /// It was not asked often enough yet to count as up.
+        NotAskedYet,
+        /// Its REST API does not answer.
+        NoAnswer,
+        /// Somebody else answers at its REST address.
+        Foreign,
+        /// Its PostgreSQL is not running.
+        NotRunning,
+        /// It runs as a primary without the lock.
+        StrayPrimary,
+        /// Its tag `noloadbalance` is set.
+        NoLoadBalance,
+        /// It lacks a tag this listener asks for.
+        TagMissing,
+        /// It is further behind than `max_lag`.
+        Lagging,
+        /// How far it is behind has not been known for longer than the grace.
+        LagUnknown,
+        /// It is no synchronous standby.
+        NotSync,
+        /// It is a backup, and others serve.
+        Backup,
+        /// It lacks a preferred tag, and others have it.
+        NotPreferred,
+    }
+}
+
+impl fmt::Display for Out {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoAddress => "no address known",
+            Self::SharedAddress => "same address as the leader",
+            Self::IsLeader => "is the leader",
+            Self::NotLeader => "is not the leader",
+            Self::NotProven => "holds the lock, not proven writable",
+            Self::NotAskedYet => "not asked often enough yet",
+            Self::NoAnswer => "REST API does not answer",
+            Self::Foreign => "somebody else answers at its REST address",
+            Self::NotRunning => "PostgreSQL is not running",
+            Self::StrayPrimary => "runs as primary without the lock",
+            Self::NoLoadBalance => "tag noloadbalance",
+            Self::TagMissing => "lacks a tag this listener asks for",
+            Self::Lagging => "lags more than max_lag",
+            Self::LagUnknown => "lag unknown for too long",
+            Self::NotSync => "is no synchronous standby",
+            Self::Backup => "backup, others serve",
+            Self::NotPreferred => "not preferred, others serve",
+        })
+    }
+}
+
+/// Why a listener has no target to give, in one value the log, the page and the client's error all read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// By the write table.
+    Row {
+        /// Its row.
+        row: Row,
+        /// The member it is about.
+        member: Option<MemberName>,
+    },
+    /// No member of the pool can be used; each has its own reason.
+    EmptyPool,
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Row { row, member } => sentence(*row, member.as_ref(), f),
+            Self::EmptyPool => f.write_str("no member of the pool can be used now"),
+        }
+    }
+}
+
+/// The row as a sentence about `member`.
+fn sentence(row: Row, member: Option<&MemberName>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let m = member.map_or("the leader", MemberName::as_str);
+    match row {
+        Row::NothingKnown => f.write_str("etcd has not answered since the start"),
+        Row::NoCluster => f.write_str("etcd holds no such cluster: check scope and namespace"),
+        Row::NoLeader => f.write_str("the cluster has no leader"),
+        Row::OtherHolds => write!(f, "{m} took the lock and is not proven writable yet"),
+        Row::Garbage => f.write_str("the leader key names no member of the cluster"),
+        Row::Handover => write!(f, "a switchover away from {m} is under way"),
+        Row::StandbyCluster => f.write_str("this is a standby cluster: no member accepts writes"),
+        Row::Contradicted => write!(f, "the lock of {m} is contradicted and being read again"),
+        Row::Proven => write!(f, "{m} holds the lock and runs as primary"),
+        Row::LeaseNotProven => write!(f, "{m} holds the lock, but its lease is not proven"),
+        Row::InRecovery => write!(f, "{m} holds the lock but went into recovery"),
+        Row::NotRunning => write!(f, "{m} holds the lock but does not run as primary yet"),
+        Row::SilentProven => write!(f, "{m} holds the lock; its REST API is silent"),
+        Row::SilentUnproven => write!(f, "{m} holds the lock but has never answered for itself"),
+        Row::SplitBrain => write!(
+            f,
+            "etcd cannot be asked and another member than {m} is primary too"
+        ),
+        Row::Paused => write!(
+            f,
+            "the cluster is paused and the lock of {m} cannot be seen"
+        ),
+        Row::GoneRetained => write!(f, "the leader key is gone but {m} says it holds on"),
+        Row::GoneWithoutLock => write!(f, "{m} runs but has lost the lock"),
+        Row::GoneInRecovery => write!(f, "the leader key is gone and {m} is in recovery"),
+        Row::Gone => write!(f, "the leader key is gone; {m} was the last to hold it"),
+        Row::BlindConfirmed => write!(f, "etcd cannot be asked; {m} says it holds the lock"),
+        Row::BlindContradicted => write!(f, "etcd cannot be asked; {m} says it lost the lock"),
+        Row::Blind => write!(f, "etcd cannot be asked and {m} does not answer for itself"),
+    }
+}
+
+/// A state somebody may be needed for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Alarm {
+    /// The leader key names nobody.
+    LeaderKeyGarbage,
+    /// The holder of the lock never answered for itself.
+    HolderSilent(MemberName),
+    /// Two members run as primary.
+    TwoPrimaries(MemberName, MemberName),
+    /// A member's REST address belongs to somebody else.
+    ForeignAnswer(MemberName, String),
+    /// Two members have one address.
+    SharedAddress(MemberName, MemberName),
+    /// The prefix is empty.
+    NoCluster,
+}
+
+impl fmt::Display for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeaderKeyGarbage => f.write_str("the leader key names no member of the cluster"),
+            Self::HolderSilent(member) => {
+                write!(
+                    f,
+                    "{member} holds the lock but its REST API has never answered"
+                )
+            }
+            Self::TwoPrimaries(one, other) => {
+                write!(
+                    f,
+                    "{one} and {other} both run as primary; only the holder of the lock is routed to"
+                )
+            }
+            Self::ForeignAnswer(member, what) => write!(f, "REST address of {member}: {what}"),
+            Self::SharedAddress(one, other) => write!(f, "{one} and {other} have the same address"),
+            Self::NoCluster => f.write_str("etcd holds no key under this scope and namespace"),
+        }
+    }
+}
+
+/// The alarms of a look.
+pub(super) fn alarms(primary: &Primary, ledger: &Ledger, s: &Snapshot<'_>) -> Vec<Alarm> {
+    let mut alarms = Vec::new();
+    match (primary.row, &primary.member) {
+        (Row::Garbage, _) => alarms.push(Alarm::LeaderKeyGarbage),
+        (Row::NoCluster, _) => alarms.push(Alarm::NoCluster),
+        // Silence counts once a question has gone unanswered, not while the first is on its way.
+        (Row::SilentUnproven, Some(member)) if ledger.was_asked(member, s) => {
+            alarms.push(Alarm::HolderSilent(member.clone()));
+        }
+        _ => {}
+    }
+    if let Some((one, other)) = ledger.two_primaries(s) {
+        alarms.push(Alarm::TwoPrimaries(one, other));
+    }
+    for (name, probe) in s.probes {
+        if let crate::Observed::Stale { cause, .. } | crate::Observed::Unknown { cause, .. } =
+            &probe.rest
+            && let NoAnswer::Foreign(Foreign::Name(_) | Foreign::Scope(_) | Foreign::SystemId(_)) =
+                cause
+        {
+            alarms.push(Alarm::ForeignAnswer(name.clone(), cause.to_string()));
+        }
+    }
+    for (one, other) in super::readers::shared_addresses(s) {
+        alarms.push(Alarm::SharedAddress(one, other));
+    }
+    alarms
+}

@@ -1,0 +1,101 @@
+//! What a look decides: where every listener routes, why not elsewhere, which sessions may live, until when.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::primary::Primary;
+use super::reason::{Alarm, Because, Out};
+use crate::cluster::Tenure;
+use crate::{MemberName, Moment};
+
+/// The outcome of a look.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// Who holds the lock, as far as etcd's last word goes.
+    pub leader: Option<Tenure>,
+    /// Since when, as far as this router saw it.
+    pub leader_since: Option<Moment>,
+    /// The decision on the primary, which the write pools and others rest on.
+    pub primary: Primary,
+    /// One for each listener, in the order of the configuration.
+    pub pools: Vec<Pool>,
+    /// How every member is to be asked from now on; who is not named is unknown and not asked.
+    pub members: BTreeMap<MemberName, Asks>,
+    /// Whether the lock is to be read again at once, from another endpoint.
+    pub read_elsewhere: bool,
+    /// What somebody may be needed for.
+    pub alarms: Vec<Alarm>,
+    /// When to look again even if nothing happens.
+    pub again: Moment,
+}
+
+/// How a member is to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asks {
+    /// The time from one question to its REST API to the next, one in flight.
+    pub every: Duration,
+    /// Whether its PostgreSQL is asked too (P3).
+    pub postgres: bool,
+    /// An answer asked for before this moment does not count: ask at once if the last was.
+    pub not_before: Moment,
+}
+
+/// A place to send sessions: a member, at an address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// Which member.
+    pub member: MemberName,
+    /// Where its PostgreSQL listens.
+    pub address: SocketAddr,
+}
+
+/// What a listener does with a new client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes to one of the targets.
+    Route,
+    /// It waits.
+    Hold(Because),
+    /// It is told to go away.
+    Refuse(Because),
+}
+
+/// Where a member stands in a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Among the targets; `lag_unknown` while it is there on trust, `stale` while only etcd speaks for it.
+    In,
+    /// Among the targets because nobody in the pool answers: kept, since an empty pool would be worse.
+    Kept,
+    /// Left out.
+    Out(Out),
+}
+
+/// What becomes of the sessions that are on a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residence {
+    /// They may live.
+    Stay,
+    /// They may live until then, if nothing changes.
+    Until(Moment),
+    /// They end.
+    End,
+}
+
+/// What one listener routes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// The listener's name.
+    pub listener: String,
+    /// What it does with a new client.
+    pub verdict: Verdict,
+    /// Where it may send one.
+    pub targets: Vec<Target>,
+    /// Every known member, and why it is in or out.
+    pub places: BTreeMap<MemberName, Place>,
+    /// What becomes of sessions by where they are; on a target that is not named here they end.
+    pub residents: BTreeMap<Target, Residence>,
+    /// After this moment nobody may be routed by this pool any more.
+    pub valid_until: Moment,
+}

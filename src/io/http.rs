@@ -1,0 +1,3 @@
+//! Asking members' REST APIs.
+
+pub mod client;

@@ -1,0 +1,91 @@
+//! Ending in order: one object for "stop", one for every task that has to hear it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+/// The tasks of a program: spawned with a name, told to stop together, waited for with a bound.
+///
+/// Stopping has two degrees. *Draining*: take nothing new and let what runs come to its end. *Ending*: now.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    drain: CancellationToken,
+    end: CancellationToken,
+}
+
+impl Tasks {
+    /// No tasks yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Spawns a task. It must come to its end soon after [`Tasks::ending`] fires.
+    pub fn spawn<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tracker
+            .spawn(task.instrument(tracing::debug_span!("task", name)));
+    }
+
+    /// Fires when nothing new is to be taken.
+    #[must_use]
+    pub const fn draining(&self) -> &CancellationToken {
+        &self.drain
+    }
+
+    /// Fires when everything is to end now.
+    #[must_use]
+    pub const fn ending(&self) -> &CancellationToken {
+        &self.end
+    }
+
+    /// Begins to drain.
+    pub fn drain(&self) {
+        self.drain.cancel();
+    }
+
+    /// Ends everything and waits for it, no longer than `grace`. Says whether all tasks ended.
+    pub async fn end(&self, grace: Duration) -> bool {
+        self.drain.cancel();
+        self.end.cancel();
+        self.tracker.close();
+        tokio::time::timeout(grace, self.tracker.wait())
+            .await
+            .is_ok()
+    }
+}
+
+/// The signals that stop a program: SIGTERM and SIGINT.
+#[derive(Debug)]
+pub struct StopSignals {
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    /// Takes the signals from here on; before this call they end the process at once.
+    ///
+    /// # Errors
+    /// When the system refuses the handlers.
+    pub fn take() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next signal's name.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The one task that decides and publishes: woken by anything, it looks at everything again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use trunkline_core::config::router::Cluster;
+use trunkline_core::keys::Prefix;
+use trunkline_core::route::change::{self, Change};
+use trunkline_core::route::{self, Ledger, Table};
+use trunkline_core::wire::member::Member;
+use trunkline_core::{MemberName, Moment};
+use trunkline_io::clock::{self, Alarm};
+use trunkline_io::etcd::Access;
+use trunkline_io::shutdown::Tasks;
+
+use crate::events;
+use crate::feed::{self, Feed, Seen};
+use crate::poll::{Poll, Question};
+use crate::published::{Board, Seats, Snapshot};
+use crate::resolve::Resolver;
+
+/// How sessions tell control that a member failed them; a full queue loses nothing, the doubt is there already.
+pub type Doubts = mpsc::Sender<MemberName>;
+
+/// A running cluster: what its listeners and the stats page need of it.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// What was configured.
+    pub cluster: Arc<Cluster>,
+    /// Where its decisions are found.
+    pub board: Arc<Board>,
+    /// Where sessions report.
+    pub doubts: Doubts,
+}
+
+/// Starts to follow and to decide for `cluster`.
+///
+/// # Errors
+/// When the system has no timer to give.
+pub fn start(cluster: Arc<Cluster>, tasks: &Tasks) -> std::io::Result<Running> {
+    let feed = feed::start(
+        Prefix::new(&cluster.namespace, &cluster.scope),
+        access(&cluster),
+        tasks,
+    )?;
+    let (doubts, doubted) = mpsc::channel(64);
+    let mut control = Control {
+        poll: Poll::new(cluster.scope.clone(), tasks.clone()),
+        cluster: Arc::clone(&cluster),
+        feed,
+        resolver: Resolver::default(),
+        ledger: Ledger::default(),
+        seats: Seats::default(),
+        table: None,
+    };
+    let board = Arc::new(Board::new(control.first_snapshot()));
+    let alarm = Alarm::new()?;
+    let running = Running {
+        cluster,
+        board: Arc::clone(&board),
+        doubts,
+    };
+    let end = tasks.ending().clone();
+    tasks.spawn("control", async move {
+        let _ = end
+            .run_until_cancelled(control.run(&board, doubted, alarm))
+            .await;
+    });
+    Ok(running)
+}
+
+fn access(cluster: &Cluster) -> Vec<Access> {
+    let etcd = &cluster.etcd;
+    let user = etcd
+        .username
+        .clone()
+        .zip(etcd.password.as_ref().map(|it| it.reveal().to_owned()));
+    let url = |endpoint| format!("{endpoint}");
+    etcd.endpoints
+        .iter()
+        .map(|endpoint| Access {
+            url: url(endpoint),
+            user: user.clone(),
+        })
+        .collect()
+}
+
+struct Control {
+    cluster: Arc<Cluster>,
+    feed: Feed,
+    poll: Poll,
+    resolver: Resolver,
+    ledger: Ledger,
+    seats: Seats,
+    table: Option<Table>,
+}
+
+impl Control {
+    async fn run(&mut self, board: &Board, mut doubted: mpsc::Receiver<MemberName>, alarm: Alarm) {
+        let mut again = clock::now();
+        loop {
+            tokio::select! {
+                changed = self.feed.seen.changed() => if changed.is_err() { return },
+                () = self.poll.changed() => {}
+                () = self.resolver.changed() => {}
+                Some(member) = doubted.recv() => self.poll.doubt(&member),
+                rung = alarm.at(again) => if let Err(error) = rung {
+                    tracing::error!(%error, "the timer of the routing decision failed");
+                },
+            }
+            again = self.apply(board);
+        }
+    }
+
+    /// Looks, decides, publishes. Returns when to look again.
+    fn apply(&mut self, board: &Board) -> Moment {
+        let seen = Arc::clone(&self.feed.seen.borrow_and_update());
+        let probes = self.poll.probes();
+        let addresses = self.addresses(&seen);
+        let situation = route::Snapshot {
+            cluster: &self.cluster,
+            view: &seen.view,
+            reading: &seen.reading,
+            probes: &probes,
+            addresses: &addresses,
+            now: clock::now(),
+            wall: clock::wall(),
+        };
+        let table = route::look(&mut self.ledger, &situation);
+        let change = change::between(self.table.as_ref(), &table);
+        let lanes = self.seats.lanes(&table);
+        let snapshot = Snapshot {
+            at: situation.now,
+            lanes,
+            proof: self.ledger.lock().map(|lock| (lock.asked, lock.deadline)),
+            members: self.ledger.members().clone(),
+            endpoint: seen.endpoint.clone(),
+            view: seen.view.clone(),
+            table: table.clone(),
+            probes,
+        };
+        let ended = self.seats.publish(board, snapshot, &change.ends);
+        self.tell(&change, ended, &table);
+        if table.read_elsewhere && !self.table.as_ref().is_some_and(|had| had.read_elsewhere) {
+            self.feed.doubt();
+        }
+        self.poll.direct(self.questions(&table, &seen, &addresses));
+        let again = table.again;
+        self.table = Some(table);
+        again
+    }
+
+    fn addresses(&mut self, seen: &Seen) -> BTreeMap<MemberName, std::net::SocketAddr> {
+        let published: BTreeMap<&MemberName, &Member> = self
+            .ledger
+            .members()
+            .iter()
+            .map(|(name, known)| (name, &known.published))
+            .chain(seen.view.value().iter().flat_map(|view| &view.members))
+            .collect();
+        let proxied = self.cluster.use_proxy_url;
+        let url = |member: &'_ Member| {
+            let proxy = member.proxy.clone().filter(|_| proxied);
+            proxy.or_else(|| member.conn.clone())
+        };
+        let urls: Vec<_> = published
+            .iter()
+            .filter_map(|(name, member)| Some((*name, url(member)?)))
+            .collect();
+        self.resolver
+            .addresses(urls.iter().map(|(name, url)| (*name, url)))
+    }
+
+    fn questions(
+        &self,
+        table: &Table,
+        seen: &Seen,
+        addresses: &BTreeMap<MemberName, std::net::SocketAddr>,
+    ) -> BTreeMap<MemberName, Question> {
+        let system_id = seen.view.value().and_then(|view| view.system_id.clone());
+        let question = |name, asks| Question {
+            asks,
+            api: self
+                .ledger
+                .members()
+                .get(name)
+                .and_then(|known| known.published.api.clone()),
+            postgres: addresses.get(name).copied(),
+            system_id: system_id.clone(),
+            timeout: self.cluster.probe.timeout,
+        };
+        table
+            .members
+            .iter()
+            .map(|(name, asks)| (name.clone(), question(name, *asks)))
+            .collect()
+    }
+
+    fn tell(&self, change: &Change, ended: u64, table: &Table) {
+        for event in &change.events {
+            events::tell(&self.cluster.name, event, table);
+        }
+        if !change.ends.is_empty() {
+            events::tell_ends(&self.cluster.name, &change.ends, ended);
+        }
+    }
+
+    fn first_snapshot(&mut self) -> Snapshot {
+        let seen = Arc::clone(&self.feed.seen.borrow());
+        let now = clock::now();
+        let nothing = route::Snapshot {
+            cluster: &self.cluster,
+            view: &seen.view,
+            reading: &seen.reading,
+            probes: &BTreeMap::new(),
+            addresses: &BTreeMap::new(),
+            now,
+            wall: clock::wall(),
+        };
+        let table = route::look(&mut self.ledger, &nothing);
+        Snapshot {
+            at: now,
+            lanes: self.seats.lanes(&table),
+            table,
+            view: seen.view.clone(),
+            endpoint: seen.endpoint.clone(),
+            proof: None,
+            members: BTreeMap::new(),
+            probes: BTreeMap::new(),
+        }
+    }
+}

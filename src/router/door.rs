@@ -1,0 +1,128 @@
+//! A listener as its sessions see it: what it was told, where it routes, how many it serves and holds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use tokio::sync::watch;
+use trunkline_core::config::router::Listener;
+use trunkline_io::shutdown::Tasks;
+
+use crate::control::{Doubts, Running};
+use crate::published::{Board, Snapshot};
+
+/// One configured listener.
+#[derive(Debug)]
+pub struct Door {
+    /// The cluster's name, for log and metrics.
+    pub cluster: String,
+    /// What it was told.
+    pub config: Listener,
+    /// Its place among the cluster's listeners, and so among the snapshot's lanes.
+    pub number: usize,
+    /// Where the decisions are.
+    pub board: Arc<Board>,
+    /// Where a member that failed a session is reported.
+    pub doubts: Doubts,
+    /// The program's tasks: its ending ends sessions.
+    pub tasks: Tasks,
+    /// Counters for the page.
+    pub count: Count,
+}
+
+/// What a listener counts.
+#[derive(Debug, Default)]
+pub struct Count {
+    /// Clients that are connected now.
+    pub clients: AtomicU32,
+    /// Clients that wait for a target now.
+    pub held: AtomicU32,
+    /// Clients that ever came.
+    pub accepted: AtomicU64,
+    /// Clients that ever waited.
+    pub held_total: AtomicU64,
+    /// Clients that were told to go away.
+    pub refused: AtomicU64,
+    /// Sessions that were ended because routing said so.
+    pub killed: AtomicU64,
+    /// Round robin's turn.
+    pub turn: AtomicU64,
+}
+
+impl Door {
+    /// The `number`th listener of a running cluster.
+    #[must_use]
+    pub fn new(running: &Running, number: usize, tasks: &Tasks) -> Option<Self> {
+        Some(Self {
+            cluster: running.cluster.name.clone(),
+            config: running.cluster.listeners.get(number)?.clone(),
+            number,
+            board: Arc::clone(&running.board),
+            doubts: running.doubts.clone(),
+            tasks: tasks.clone(),
+            count: Count::default(),
+        })
+    }
+
+    /// The newest decision.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.board.current()
+    }
+
+    /// Follows decisions.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.board.follow()
+    }
+}
+
+/// One of something that is counted now, for as long as this lives.
+#[derive(Debug)]
+pub struct Counted<T: AsRef<AtomicU32>>(T);
+
+impl<T: AsRef<AtomicU32>> Counted<T> {
+    /// Counts one more, unless `limit` are counted already.
+    pub fn below(counter: T, limit: u32) -> Option<Self> {
+        let counted = Self(counter);
+        if counted.0.as_ref().fetch_add(1, Ordering::Relaxed) >= limit {
+            return None;
+        }
+        Some(counted)
+    }
+}
+
+impl<T: AsRef<AtomicU32>> Drop for Counted<T> {
+    fn drop(&mut self) {
+        self.0.as_ref().fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The clients of a door, to be counted.
+#[derive(Clone, Debug)]
+pub struct Clients(pub Arc<Door>);
+
+impl AsRef<AtomicU32> for Clients {
+    fn as_ref(&self) -> &AtomicU32 {
+        &self.0.count.clients
+    }
+}
+
+/// The held clients of a door, to be counted.
+#[derive(Clone, Debug)]
+pub struct Held(pub Arc<Door>);
+
+impl AsRef<AtomicU32> for Held {
+    fn as_ref(&self) -> &AtomicU32 {
+        &self.0.count.held
+    }
+}
+
+/// The sessions of a seat, to be counted.
+#[derive(Clone, Debug)]
+pub struct SeatTaken(pub Arc<crate::published::Seat>);
+
+impl AsRef<AtomicU32> for SeatTaken {
+    fn as_ref(&self) -> &AtomicU32 {
+        &self.0.sessions
+    }
+}

@@ -1,0 +1,260 @@
+//! etcd → view: carries out what core's `follow` wants asked, and shows what the answers add up to.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use trunkline_core::Observed;
+use trunkline_core::cluster::ClusterView;
+use trunkline_core::follow::{Ask, EndpointId, Follow, Notice, Outcome, Trouble};
+use trunkline_core::keys::Prefix;
+use trunkline_core::proof::Reading;
+use trunkline_io::clock::{self, Alarm};
+use trunkline_io::etcd::{Access, Endpoint};
+use trunkline_io::shutdown::Tasks;
+
+/// What is believed from etcd now.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The cluster.
+    pub view: Observed<ClusterView, Trouble>,
+    /// The last proof read.
+    pub reading: Observed<Reading, Trouble>,
+    /// The endpoint asked now, as a URL.
+    pub endpoint: String,
+}
+
+/// The reading end of a feed.
+#[derive(Debug)]
+pub struct Feed {
+    /// What is believed; changes with every answer.
+    pub seen: watch::Receiver<Arc<Seen>>,
+    doubt: Arc<Notify>,
+}
+
+impl Feed {
+    /// Have the lock read again at once, from another endpoint.
+    pub fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+}
+
+/// Starts to follow `prefix` through the given endpoints.
+///
+/// # Errors
+/// When the system has no timer to give.
+pub fn start(prefix: Prefix, endpoints: Vec<Access>, tasks: &Tasks) -> std::io::Result<Feed> {
+    let follow = Follow::new(prefix.clone(), endpoints.len(), clock::now());
+    let endpoints: Vec<Endpoint> = endpoints.into_iter().map(Endpoint::new).collect();
+    let (answers_in, answers) = mpsc::channel(64);
+    let doubt = Arc::new(Notify::new());
+    let worker = Worker {
+        prefix,
+        follow,
+        endpoints,
+        answers_in,
+    };
+    let (shown, seen) = watch::channel(Arc::new(worker.seen()));
+    let end = tasks.ending().clone();
+    let work = worker.run(answers, shown, Arc::clone(&doubt), Alarm::new()?);
+    tasks.spawn("feed", async move {
+        let _ = end.run_until_cancelled(work).await;
+    });
+    Ok(Feed { seen, doubt })
+}
+
+/// An answer, with the client it came through: one that failed comes back unconnected.
+struct Answer {
+    ask: Ask,
+    outcome: Outcome,
+    client: Option<(EndpointId, Endpoint)>,
+}
+
+/// What may be in flight once: a question, and the task that asks it.
+#[derive(Default)]
+struct Slot {
+    ask: Option<Ask>,
+    task: JoinSet<()>,
+}
+
+struct Worker {
+    prefix: Prefix,
+    follow: Follow,
+    endpoints: Vec<Endpoint>,
+    answers_in: mpsc::Sender<Answer>,
+}
+
+impl Worker {
+    async fn run(
+        mut self,
+        mut answers: mpsc::Receiver<Answer>,
+        shown: watch::Sender<Arc<Seen>>,
+        doubt: Arc<Notify>,
+        alarm: Alarm,
+    ) {
+        let (mut list, mut watch, mut read) = (Slot::default(), Slot::default(), Slot::default());
+        loop {
+            let wants = self.follow.wants(clock::now());
+            if let Some((ask, endpoint)) = list.wanted(wants.list, |(ask, _)| ask) {
+                list.task.spawn(self.list(ask, endpoint));
+            }
+            if let Some((ask, endpoint)) = read.wanted(wants.read, |(ask, _)| ask) {
+                read.task.spawn(self.read(ask, endpoint));
+            }
+            if let Some((ask, endpoint, from)) = watch.wanted(wants.watch, |(ask, ..)| ask) {
+                watch.task.spawn(self.watch(ask, endpoint, from));
+            }
+            tokio::select! {
+                Some(answer) = answers.recv() => self.take(answer),
+                () = doubt.notified() => self.follow.doubt(clock::now()),
+                rung = alarm.at(wants.wake) => if let Err(error) = rung {
+                    tracing::error!(%error, "the timer of the etcd feed failed");
+                },
+            }
+            shown.send_replace(Arc::new(self.seen()));
+        }
+    }
+
+    fn take(&mut self, answer: Answer) {
+        if let Some((id, client)) = answer.client
+            && let Some(kept) = self.endpoints.get_mut(id.0)
+        {
+            *kept = client;
+        }
+        let jitter = jitter();
+        self.follow
+            .take(answer.ask, answer.outcome, clock::now(), jitter);
+        for notice in self.follow.notices() {
+            match notice {
+                Notice::Left(id, trouble) => tracing::warn!(
+                    left = self.url(id),
+                    for_ = self.url(self.follow.endpoint()),
+                    "left an etcd endpoint: {trouble}"
+                ),
+                Notice::Rebuilt => tracing::error!(
+                    "etcd's store is another one than before: rebuilt or restored? everything is read anew"
+                ),
+            }
+        }
+    }
+
+    fn list(&self, ask: Ask, id: EndpointId) -> impl Future<Output = ()> + use<> {
+        let (prefix, answers, client) = (
+            self.prefix.clone(),
+            self.answers_in.clone(),
+            self.client(id),
+        );
+        async move {
+            let Some(mut client) = client else { return };
+            let outcome = client.list(&prefix).await;
+            let _ = answers
+                .send(Answer {
+                    ask,
+                    outcome,
+                    client: Some((id, client)),
+                })
+                .await;
+        }
+    }
+
+    fn read(&self, ask: Ask, id: EndpointId) -> impl Future<Output = ()> + use<> {
+        let (prefix, answers, client) = (
+            self.prefix.clone(),
+            self.answers_in.clone(),
+            self.client(id),
+        );
+        async move {
+            let Some(mut client) = client else { return };
+            let outcome = client.read_lock(&prefix).await;
+            let _ = answers
+                .send(Answer {
+                    ask,
+                    outcome,
+                    client: Some((id, client)),
+                })
+                .await;
+        }
+    }
+
+    fn watch(
+        &self,
+        ask: Ask,
+        id: EndpointId,
+        from: trunkline_core::Revision,
+    ) -> impl Future<Output = ()> + use<> {
+        let (prefix, answers, client) = (
+            self.prefix.clone(),
+            self.answers_in.clone(),
+            self.client(id),
+        );
+        async move {
+            let Some(mut client) = client else { return };
+            let mut watch = match client.watch(&prefix, from).await {
+                Ok(watch) => watch,
+                Err(trouble) => {
+                    let outcome = Outcome::Failed(trouble);
+                    let _ = answers
+                        .send(Answer {
+                            ask,
+                            outcome,
+                            client: Some((id, client)),
+                        })
+                        .await;
+                    return;
+                }
+            };
+            loop {
+                let outcome = watch.next().await;
+                let over = !matches!(outcome, Outcome::Changed(_));
+                if answers
+                    .send(Answer {
+                        ask,
+                        outcome,
+                        client: None,
+                    })
+                    .await
+                    .is_err()
+                    || over
+                {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn client(&self, id: EndpointId) -> Option<Endpoint> {
+        self.endpoints.get(id.0).cloned()
+    }
+
+    fn url(&self, id: EndpointId) -> &str {
+        self.endpoints.get(id.0).map_or("", Endpoint::url)
+    }
+
+    fn seen(&self) -> Seen {
+        Seen {
+            view: self.follow.view().clone(),
+            reading: self.follow.reading().clone(),
+            endpoint: self.url(self.follow.endpoint()).to_owned(),
+        }
+    }
+}
+
+impl Slot {
+    /// Gives up what is in flight if something else is wanted; returns what is to be started.
+    fn wanted<W: Copy>(&mut self, want: Option<W>, ask_of: impl Fn(W) -> Ask) -> Option<W> {
+        let ask = want.map(ask_of);
+        if self.ask == ask {
+            return None;
+        }
+        self.task.abort_all();
+        self.ask = ask;
+        want
+    }
+}
+
+/// A number in 0..1 that differs from router to router and from call to call.
+fn jitter() -> f64 {
+    let nanos = clock::now().since_boot().subsec_nanos();
+    f64::from(nanos % 1_000) / 1_000.0
+}

@@ -1,0 +1,67 @@
+//! Accepting clients: the loop cannot fail, and it cannot spin.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+
+use crate::door::{Clients, Counted, Door};
+use crate::{metrics, session, socket};
+
+/// How long to rest when the process is out of descriptors: sessions that end make room.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
+
+/// Accepts until the program drains.
+pub async fn accept(listener: TcpListener, door: Arc<Door>) {
+    let draining = door.tasks.draining().clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = draining.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((client, _)) => admit(client, &door),
+            Err(error) => survive(&error, &door).await,
+        }
+    }
+}
+
+fn admit(client: TcpStream, door: &Arc<Door>) {
+    door.count.accepted.fetch_add(1, Ordering::Relaxed);
+    metrics::accepted(door);
+    if socket::care(&client, &door.config).is_err() {
+        // It left between the handshake and now.
+        return;
+    }
+    let limit = door.config.maxconn.unwrap_or(u32::MAX);
+    let Some(counted) = Counted::below(Clients(Arc::clone(door)), limit) else {
+        let refused = Arc::clone(door);
+        door.tasks.spawn("refusal", async move {
+            session::too_many(client, refused).await
+        });
+        return;
+    };
+    let served = Arc::clone(door);
+    door.tasks.spawn("session", async move {
+        session::serve(client, served).await;
+        drop(counted);
+    });
+}
+
+/// Errors of one connection are that connection's; being out of descriptors passes.
+async fn survive(error: &io::Error, door: &Door) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    ) {
+        return;
+    }
+    tracing::error!(listener = door.config.name, "accepting failed: {error}");
+    metrics::accept_failed(door);
+    sleep(OUT_OF_DESCRIPTORS).await;
+}

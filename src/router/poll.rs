@@ -1,0 +1,285 @@
+//! Members' REST → probes: one loop a member for its REST API and one for its PostgreSQL, at the pace that was
+//! decided. Nothing here decides when to ask or what an answer means.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use trunkline_core::probe::{Accepts, NoAnswer, Probe, judge};
+use trunkline_core::route::table::Asks;
+use trunkline_core::wire::member::{ApiUrl, Host};
+use trunkline_core::{MemberName, Moment, Scope, SystemId};
+use trunkline_io::clock;
+use trunkline_io::http::client::{self, Trouble};
+use trunkline_io::shutdown::Tasks;
+
+use crate::pgping;
+
+/// What to ask a member, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// How often, and whether PostgreSQL is asked too.
+    pub asks: Asks,
+    /// Its REST API; `None` if it published none.
+    pub api: Option<ApiUrl>,
+    /// Its PostgreSQL.
+    pub postgres: Option<SocketAddr>,
+    /// The system identifier an answer must carry, once there is one.
+    pub system_id: Option<SystemId>,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+/// The loops of a cluster's members.
+#[derive(Debug)]
+pub struct Poll {
+    scope: Scope,
+    members: BTreeMap<MemberName, Asked>,
+    changed: Arc<Notify>,
+    tasks: Tasks,
+}
+
+#[derive(Debug)]
+struct Asked {
+    question: watch::Sender<Question>,
+    probe: Arc<watch::Sender<Probe>>,
+    at_once: Arc<Notify>,
+    _ends_the_loops: DropGuard,
+}
+
+impl Poll {
+    /// Nobody is asked yet.
+    #[must_use]
+    pub fn new(scope: Scope, tasks: Tasks) -> Self {
+        Self {
+            scope,
+            members: BTreeMap::new(),
+            changed: Arc::new(Notify::new()),
+            tasks,
+        }
+    }
+
+    /// Asks these members from now on, and no others.
+    pub fn direct(&mut self, questions: BTreeMap<MemberName, Question>) {
+        self.members.retain(|name, _| questions.contains_key(name));
+        for (name, question) in questions {
+            match self.members.get(&name) {
+                Some(asked) => {
+                    asked.question.send_if_modified(|had| {
+                        let differs = *had != question;
+                        *had = question;
+                        differs
+                    });
+                }
+                None => {
+                    let asked = self.begin(name.clone(), question);
+                    self.members.insert(name, asked);
+                }
+            }
+        }
+    }
+
+    /// What the members said.
+    #[must_use]
+    pub fn probes(&self) -> BTreeMap<MemberName, Probe> {
+        let probe = |asked: &Asked| asked.probe.borrow().clone();
+        self.members
+            .iter()
+            .map(|(name, asked)| (name.clone(), probe(asked)))
+            .collect()
+    }
+
+    /// Returns when an answer has come since the last call.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// A session found `member` wanting: ask it at once.
+    pub fn doubt(&self, member: &MemberName) {
+        if let Some(asked) = self.members.get(member) {
+            asked.at_once.notify_waiters();
+        }
+    }
+
+    fn begin(&self, name: MemberName, question: Question) -> Asked {
+        let (sender, receiver) = watch::channel(question);
+        let probe = Arc::new(watch::Sender::new(Probe::new(clock::now())));
+        let at_once = Arc::new(Notify::new());
+        let end = CancellationToken::new();
+        let looper = Loop {
+            name,
+            scope: self.scope.clone(),
+            question: receiver,
+            probe: Arc::clone(&probe),
+            changed: Arc::clone(&self.changed),
+            at_once: Arc::clone(&at_once),
+        };
+        for (task, work) in [("poll rest", true), ("poll postgres", false)] {
+            let (looper, end, all) = (looper.clone(), end.clone(), self.tasks.ending().clone());
+            self.tasks.spawn(task, async move {
+                let asking = async move {
+                    if work {
+                        looper.rest().await
+                    } else {
+                        looper.postgres().await
+                    }
+                };
+                tokio::select! {
+                    () = end.cancelled() => {}
+                    () = all.cancelled() => {}
+                    () = asking => {}
+                }
+            });
+        }
+        Asked {
+            question: sender,
+            probe,
+            at_once,
+            _ends_the_loops: end.drop_guard(),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Loop {
+    name: MemberName,
+    scope: Scope,
+    question: watch::Receiver<Question>,
+    probe: Arc<watch::Sender<Probe>>,
+    changed: Arc<Notify>,
+    at_once: Arc<Notify>,
+}
+
+impl Loop {
+    async fn rest(mut self) {
+        let mut last = None;
+        while self.due(&mut last, |_| true).await {
+            let asked = clock::now();
+            let question = self.question.borrow().clone();
+            let answer = self.ask_rest(&question).await;
+            let now = clock::now();
+            self.probe.send_modify(|probe| {
+                match answer {
+                    Ok(answer) => probe.rest.answered(answer, asked),
+                    Err(cause) => probe.rest = probe.rest.clone().unanswered(cause, now),
+                }
+                probe.looked = Some(now);
+            });
+            self.changed.notify_one();
+        }
+    }
+
+    async fn postgres(mut self) {
+        let mut last = None;
+        while self.due(&mut last, |asks| asks.postgres).await {
+            let asked = clock::now();
+            let question = self.question.borrow().clone();
+            let answer = match question.postgres {
+                None => Err(NoAnswer::NoAddress),
+                Some(address) => ask_postgres(address, question.timeout).await,
+            };
+            let now = clock::now();
+            self.probe.send_modify(|probe| match answer {
+                Ok(accepts) => probe.postgres.answered(accepts, asked),
+                Err(cause) => probe.postgres = probe.postgres.clone().unanswered(cause, now),
+            });
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until a question is due and notes when it is sent; false when there will be none any more.
+    async fn due(&mut self, last: &mut Option<Moment>, wanted: impl Fn(&Asks) -> bool) -> bool {
+        loop {
+            let asks = self.question.borrow_and_update().asks;
+            let now = clock::now();
+            let at = match *last {
+                _ if !wanted(&asks) => Moment::NEVER,
+                Some(sent) if sent >= asks.not_before => sent.after(asks.every),
+                Some(_) | None => now,
+            };
+            if now >= at {
+                *last = Some(now);
+                return true;
+            }
+            // A pause that never ends is cut into hours: tokio's timer has a horizon.
+            let pause = at.since(now).min(Duration::from_secs(3600));
+            tokio::select! {
+                changed = self.question.changed() => if changed.is_err() { return false },
+                () = self.at_once.notified() => {
+                    if wanted(&asks) {
+                        *last = Some(clock::now());
+                        return true;
+                    }
+                }
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn ask_rest(
+        &self,
+        question: &Question,
+    ) -> Result<trunkline_core::probe::Answer, NoAnswer> {
+        let Some(api) = &question.api else {
+            return Err(NoAnswer::NoAddress);
+        };
+        if api.tls {
+            return Err(NoAnswer::Failed(
+                "its REST API speaks https, which is not built yet".into(),
+            ));
+        }
+        let address = timeout(question.timeout, resolve(&api.host, api.port))
+            .await
+            .map_err(|_| {
+                NoAnswer::Failed(format!("resolving {}: no answer in time", api.host))
+            })??;
+        let host = format!("{}:{}", api.host, api.port);
+        let answer = client::get(address, &host, "/primary", question.timeout)
+            .await
+            .map_err(|trouble| match trouble {
+                Trouble::Refused => NoAnswer::Refused,
+                Trouble::TimedOut(_) => NoAnswer::TimedOut,
+                Trouble::Connection(_) | Trouble::Http(_) | Trouble::Body(_) => {
+                    NoAnswer::Failed(trouble.to_string())
+                }
+            })?;
+        judge(
+            answer.code,
+            &answer.body,
+            &self.name,
+            &self.scope,
+            question.system_id.as_ref(),
+        )
+    }
+}
+
+async fn ask_postgres(address: SocketAddr, within: Duration) -> Result<Accepts, NoAnswer> {
+    match timeout(within, pgping::ask(address)).await {
+        Err(_) => Err(NoAnswer::TimedOut),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            Err(NoAnswer::Refused)
+        }
+        Ok(Err(error)) => Err(NoAnswer::Failed(error.to_string())),
+        Ok(Ok(accepts)) => Ok(accepts),
+    }
+}
+
+/// The first address of a host.
+async fn resolve(host: &Host, port: u16) -> Result<SocketAddr, NoAnswer> {
+    match host {
+        Host::Ip(ip) => Ok(SocketAddr::new(*ip, port)),
+        Host::Name(name) => lookup_host((name.as_str(), port))
+            .await
+            .map_err(|error| NoAnswer::Failed(format!("resolving {name}: {error}")))?
+            .next()
+            .ok_or_else(|| NoAnswer::Failed(format!("resolving {name}: no address"))),
+        Host::Socket(path) => Err(NoAnswer::Failed(format!(
+            "{path} is no place for a REST API"
+        ))),
+    }
+}

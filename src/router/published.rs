@@ -1,0 +1,188 @@
+//! What listeners route by: the last decision with its kill switches, published whole.
+//!
+//! A session keeps the [`Seat`] it found in the snapshot: the target, the switch that ends its sessions, their
+//! count. A table that changes between the choice and the connection fires that very switch, so there is no
+//! window in which a session could be forgotten and no registry to look in.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use trunkline_core::cluster::ClusterView;
+use trunkline_core::follow::Trouble;
+use trunkline_core::probe::Probe;
+use trunkline_core::route::change::End;
+use trunkline_core::route::ledger::Known;
+use trunkline_core::route::{Because, Pool, Residence, Table, Target};
+use trunkline_core::{MemberName, Moment, Observed};
+
+/// A target of one listener, as its sessions hold it.
+#[derive(Debug)]
+pub struct Seat {
+    /// Where it is.
+    pub target: Target,
+    /// Sessions on it now, connecting ones included.
+    pub sessions: AtomicU32,
+    /// Sessions it ever had.
+    pub total: AtomicU64,
+    kill: CancellationToken,
+    because: OnceLock<Because>,
+}
+
+impl Seat {
+    fn new(target: Target) -> Self {
+        Self {
+            target,
+            sessions: AtomicU32::new(0),
+            total: AtomicU64::new(0),
+            kill: CancellationToken::new(),
+            because: OnceLock::new(),
+        }
+    }
+
+    /// Fires when the sessions here are to end.
+    #[must_use]
+    pub const fn killed(&self) -> &CancellationToken {
+        &self.kill
+    }
+
+    /// Why they are.
+    #[must_use]
+    pub fn because(&self) -> Option<&Because> {
+        self.because.get()
+    }
+
+    fn kill(&self, because: Because) {
+        // The first reason stands.
+        let _ = self.because.set(because);
+        self.kill.cancel();
+    }
+}
+
+/// A pool with its seats.
+#[derive(Debug)]
+pub struct Lane {
+    /// The decision.
+    pub pool: Pool,
+    /// The targets' seats, in the order of `pool.targets`.
+    pub targets: Vec<Arc<Seat>>,
+    /// The seats of every target whose sessions may live, the pool's targets among them.
+    pub residents: Vec<Arc<Seat>>,
+}
+
+/// Everything that was decided in one look, and what it was decided from.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// When it was made.
+    pub at: Moment,
+    /// The decision.
+    pub table: Table,
+    /// Its pools with their seats, in the order of the configured listeners.
+    pub lanes: Vec<Lane>,
+    /// What etcd said.
+    pub view: Observed<ClusterView, Trouble>,
+    /// Which etcd endpoint is asked.
+    pub endpoint: String,
+    /// When the last proof of the lock was asked for, and when it ends.
+    pub proof: Option<(Moment, Moment)>,
+    /// The members as they are remembered.
+    pub members: BTreeMap<MemberName, Known>,
+    /// What they said.
+    pub probes: BTreeMap<MemberName, Probe>,
+}
+
+/// Where control puts snapshots and everybody else finds the newest.
+#[derive(Debug)]
+pub struct Board {
+    current: ArcSwap<Snapshot>,
+    generation: watch::Sender<u64>,
+}
+
+impl Board {
+    /// A board that shows `first`.
+    #[must_use]
+    pub fn new(first: Snapshot) -> Self {
+        Self {
+            current: ArcSwap::from_pointee(first),
+            generation: watch::Sender::new(0),
+        }
+    }
+
+    /// The newest snapshot.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Follows publications: changes whenever there is a newer snapshot.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    fn publish(&self, snapshot: Snapshot) {
+        self.current.store(Arc::new(snapshot));
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+}
+
+/// The seats of a cluster, kept by control alone.
+#[derive(Debug, Default)]
+pub struct Seats(BTreeMap<(usize, Target), Arc<Seat>>);
+
+impl Seats {
+    /// The lanes of `table`, with the seats that are there already and new ones for new targets.
+    pub fn lanes(&mut self, table: &Table) -> Vec<Lane> {
+        table
+            .pools
+            .iter()
+            .enumerate()
+            .map(|(number, pool)| {
+                let mut seat = |target: &Target| {
+                    let key = (number, target.clone());
+                    let seat = self
+                        .0
+                        .entry(key)
+                        .or_insert_with(|| Arc::new(Seat::new(target.clone())));
+                    Arc::clone(seat)
+                };
+                let targets = pool.targets.iter().map(&mut seat).collect();
+                let may_live = pool
+                    .residents
+                    .iter()
+                    .filter(|(_, stay)| **stay != Residence::End);
+                let residents = may_live.map(|(target, _)| seat(target)).collect();
+                Lane {
+                    pool: pool.clone(),
+                    targets,
+                    residents,
+                }
+            })
+            .collect()
+    }
+
+    /// Publishes `snapshot` on `board`, and only then ends the sessions that `ends` names.
+    ///
+    /// In this order, a session that chose by the old snapshot finds its switch fired; in the other, it could
+    /// choose a seat whose switch nobody will fire again.
+    pub fn publish(&mut self, board: &Board, snapshot: Snapshot, ends: &[End]) -> u64 {
+        let numbers: BTreeMap<String, usize> = (snapshot.table.pools.iter().enumerate())
+            .map(|(number, pool)| (pool.listener.clone(), number))
+            .collect();
+        board.publish(snapshot);
+        let mut ended = 0;
+        for end in ends {
+            let Some(number) = numbers.get(&end.listener) else {
+                continue;
+            };
+            if let Some(seat) = self.0.remove(&(*number, end.target.clone())) {
+                ended += u64::from(seat.sessions.load(Ordering::Relaxed));
+                seat.kill(end.because.clone());
+            }
+        }
+        ended
+    }
+}

@@ -1,0 +1,120 @@
+//! One direction, copied through a buffer that belongs to the thread.
+//!
+//! Only what the receiver did not take at once is kept with the direction; an idle session owns no buffer.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::Shutdown;
+
+use tokio::net::TcpStream;
+
+use super::{Side, would_block};
+
+/// How much is read at once.
+const BUFFER: usize = 64 * 1024;
+
+thread_local! {
+    static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into_boxed_slice());
+}
+
+/// Bytes on their way from one socket to another.
+pub(super) struct Direction<'s> {
+    from: &'s TcpStream,
+    to: &'s TcpStream,
+    /// Read, not yet written.
+    rest: Vec<u8>,
+    ended: bool,
+}
+
+impl<'s> Direction<'s> {
+    pub(super) const fn new(from: &'s TcpStream, to: &'s TcpStream) -> Self {
+        Self {
+            from,
+            to,
+            rest: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// Whether the end has been passed on.
+    pub(super) const fn is_over(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether nothing is waiting to be written.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Moves what can be moved; returns how many bytes were written. Passes the end on once everything before
+    /// it is. Cancel safe: what was read is kept.
+    pub(super) async fn step(&mut self) -> Result<u64, Side> {
+        if !self.rest.is_empty() {
+            self.to.writable().await.map_err(|_| Side::To)?;
+            return self.write_rest();
+        }
+        self.from.readable().await.map_err(|_| Side::From)?;
+        self.move_once().map(|moved| moved.unwrap_or(0))
+    }
+
+    /// The same for what is there already: `None` when there is nothing to read now.
+    pub(super) async fn step_if_ready(&mut self) -> Result<Option<u64>, Side> {
+        if !self.rest.is_empty() {
+            return self.step().await.map(Some);
+        }
+        if self.ended {
+            Ok(None)
+        } else {
+            self.move_once()
+        }
+    }
+
+    fn move_once(&mut self) -> Result<Option<u64>, Side> {
+        SHARED.with_borrow_mut(|buffer| match self.from.try_read(buffer) {
+            Ok(0) => {
+                self.ended = true;
+                shutdown(self.to).map_err(|_| Side::To)?;
+                Ok(Some(0))
+            }
+            Ok(count) => self
+                .write(buffer.get(..count).unwrap_or_default())
+                .map(Some),
+            Err(error) if would_block(&error) => Ok(None),
+            Err(_) => Err(Side::From),
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<u64, Side> {
+        let written = match self.to.try_write(bytes) {
+            Ok(written) => written,
+            Err(error) if would_block(&error) => 0,
+            Err(_) => return Err(Side::To),
+        };
+        self.rest
+            .extend_from_slice(bytes.get(written..).unwrap_or_default());
+        Ok(written as u64)
+    }
+
+    fn write_rest(&mut self) -> Result<u64, Side> {
+        match self.to.try_write(&self.rest) {
+            Ok(written) => {
+                self.rest.drain(..written);
+                if self.rest.is_empty() {
+                    self.rest = Vec::new();
+                }
+                Ok(written as u64)
+            }
+            Err(error) if would_block(&error) => Ok(0),
+            Err(_) => Err(Side::To),
+        }
+    }
+}
+
+/// Tells the receiver that nothing more will come; it may still send.
+fn shutdown(stream: &TcpStream) -> io::Result<()> {
+    match socket2::SockRef::from(stream).shutdown(Shutdown::Write) {
+        // The other side is gone already: it knows.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        outcome => outcome,
+    }
+}

@@ -1,0 +1,97 @@
+//! One client connection and its server side: opened, pumped, ended, told.
+
+mod cancel;
+mod connect;
+pub mod ending;
+mod opening;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::net::TcpStream;
+use trunkline_core::Moment;
+use trunkline_io::clock;
+
+use crate::door::Door;
+use crate::metrics;
+use crate::pump::{self, Bytes};
+use crate::session::connect::Connected;
+use crate::session::ending::Ending;
+use crate::session::opening::{Opened, Opening};
+
+/// Serves one client from its first byte to its last, and writes its line in the log.
+pub async fn serve(client: TcpStream, door: Arc<Door>) {
+    let began = clock::now();
+    let peer = client
+        .peer_addr()
+        .map_or_else(|_| "gone".to_owned(), |peer| peer.to_string());
+    let (report, ending) = run(client, &door).await;
+    metrics::session_ended(&door, ending.word());
+    tracing::info!(
+        listener = door.config.name,
+        client = peer,
+        member = report.member,
+        held_ms = millis(report.held.map_or(began, |until| until), began),
+        connect_ms = report.connected.map(|at| millis(at, began)),
+        total_ms = millis(clock::now(), began),
+        from_client = report.bytes.from_client,
+        from_server = report.bytes.from_server,
+        end = %ending.letters(),
+        "session ended: {ending}"
+    );
+}
+
+/// Tells a client that there are too many already.
+pub async fn too_many(client: TcpStream, door: Arc<Door>) {
+    let mut report = Report::default();
+    Box::pin(Opening::new(client, &door, &mut report).turn_away(&Ending::TooManySessions)).await;
+    metrics::session_ended(&door, Ending::TooManySessions.word());
+}
+
+/// What a session's log line tells beside how it ended.
+#[derive(Default)]
+struct Report {
+    member: Option<String>,
+    /// Until when it was held, if it was.
+    held: Option<Moment>,
+    connected: Option<Moment>,
+    bytes: Bytes,
+}
+
+async fn run(client: TcpStream, door: &Arc<Door>) -> (Report, Ending) {
+    let mut report = Report::default();
+    // Opening needs far more memory than pumping: it is boxed, and gone before the first byte is pumped.
+    let opened = match Box::pin(Opening::new(client, door, &mut report).run()).await {
+        Ok(opened) => opened,
+        Err(ending) => return (report, ending),
+    };
+    let Opened {
+        client,
+        server,
+        mut bytes,
+    } = opened;
+    let Connected {
+        stream,
+        seat,
+        _taken,
+    } = server;
+    let ending = tokio::select! {
+        biased;
+        () = door.tasks.ending().cancelled() => {
+            pump::deliver_and_close(client, stream, &mut bytes).await;
+            Ending::ShutDown
+        }
+        () = seat.killed().cancelled() => {
+            door.count.killed.fetch_add(1, Ordering::Relaxed);
+            pump::deliver_and_close(client, stream, &mut bytes).await;
+            Ending::Killed(seat.because().cloned())
+        }
+        ending = pump::run(&client, &stream, &mut bytes, door.config.client_idle) => ending,
+    };
+    report.bytes = bytes;
+    (report, ending)
+}
+
+fn millis(later: Moment, earlier: Moment) -> u64 {
+    u64::try_from(later.since(earlier).as_millis()).unwrap_or(u64::MAX)
+}

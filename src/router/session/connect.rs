@@ -1,0 +1,185 @@
+//! From a client to a server: pick, connect, pick another; wait where there is none.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use trunkline_core::route::pick::{Draw, Picked, pick};
+use trunkline_core::route::{Because, Verdict};
+use trunkline_core::{MemberName, Moment};
+use trunkline_io::clock;
+
+use super::ending::Ending;
+use crate::door::{Counted, Door, Held, SeatTaken};
+use crate::published::Seat;
+use crate::{metrics, socket};
+
+/// How long to wait before a member that refused is tried again, if nothing changes meanwhile.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// A server, connected.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) stream: TcpStream,
+    pub(super) seat: Arc<Seat>,
+    pub(super) _taken: Counted<SeatTaken>,
+}
+
+/// A client's way to a server. It lives as long as the opening does, so that the hold's bound is one for all tries.
+pub(super) struct Search {
+    door: Arc<Door>,
+    decisions: watch::Receiver<u64>,
+    /// When the hold ends, once it has begun.
+    deadline: Option<Moment>,
+    held: Option<Counted<Held>>,
+    /// Until when the client was held, once it was.
+    pub(super) held_until: Option<Moment>,
+    client: Option<std::net::IpAddr>,
+}
+
+impl Search {
+    pub(super) fn new(door: &Arc<Door>, client: Option<std::net::IpAddr>) -> Self {
+        Self {
+            decisions: door.follow(),
+            deadline: None,
+            door: Arc::clone(door),
+            held: None,
+            held_until: None,
+            client,
+        }
+    }
+
+    /// A server, or why there is none. Cancel safe: what it has noted so far is kept.
+    pub(super) async fn run(&mut self) -> Result<Connected, Ending> {
+        loop {
+            // Marked as seen before it is read: a decision that comes in between wakes the wait below.
+            self.decisions.borrow_and_update();
+            let because = match self.attempt().await {
+                Attempt::Connected(connected) => {
+                    if self.held.take().is_some() {
+                        self.held_until = Some(clock::now());
+                    }
+                    return Ok(connected);
+                }
+                Attempt::Refused(because) => return Err(Ending::NoTarget(because)),
+                Attempt::NotNow(because) => because,
+            };
+            self.wait(because).await?;
+        }
+    }
+
+    /// The connection was no good: another is needed, from the same hold.
+    pub(super) fn doubt(&self, member: &MemberName) {
+        // A full queue loses nothing: the member is being asked already.
+        let _ = self.door.doubts.try_send(member.clone());
+    }
+
+    async fn attempt(&self) -> Attempt {
+        let snapshot = self.door.snapshot();
+        let Some(lane) = snapshot.lanes.get(self.door.number) else {
+            return Attempt::NotNow(Because::EmptyPool);
+        };
+        match &lane.pool.verdict {
+            Verdict::Hold(because) => return Attempt::NotNow(because.clone()),
+            Verdict::Refuse(because) => return Attempt::Refused(because.clone()),
+            Verdict::Route if clock::now() > lane.pool.valid_until => {
+                return Attempt::NotNow(snapshot.table.primary.because());
+            }
+            Verdict::Route => {}
+        }
+        let mut tried = Vec::new();
+        for _ in 0..=self.door.config.retries {
+            let loads: Vec<u32> = lane
+                .targets
+                .iter()
+                .map(|seat| seat.sessions.load(Ordering::Relaxed))
+                .collect();
+            let draw = Draw {
+                loads: &loads,
+                turn: self.door.count.turn.fetch_add(1, Ordering::Relaxed),
+                chance: u64::from(clock::now().since_boot().subsec_nanos())
+                    .wrapping_mul(2_654_435_761)
+                    >> 7,
+                client: self.client,
+                tried: &tried,
+            };
+            let Picked::Target(place) = pick(&self.door.config, &lane.pool.targets, draw) else {
+                break;
+            };
+            let Some(seat) = lane.targets.get(place) else {
+                break;
+            };
+            if let Some(connected) = self.connect(seat).await {
+                return Attempt::Connected(connected);
+            }
+            tried.push(place);
+        }
+        Attempt::NotNow(Because::EmptyPool)
+    }
+
+    async fn connect(&self, seat: &Arc<Seat>) -> Option<Connected> {
+        let taken = Counted::below(SeatTaken(Arc::clone(seat)), u32::MAX)?;
+        let began = clock::now();
+        let connecting = timeout(
+            self.door.config.connect_timeout,
+            socket::connect(seat.target.address, &self.door.config),
+        );
+        let outcome = tokio::select! {
+            biased;
+            () = seat.killed().cancelled() => return None,
+            outcome = connecting => outcome,
+        };
+        let failed = match outcome {
+            Ok(Ok(stream)) => {
+                metrics::connected(&self.door, clock::now().since(began));
+                seat.total.fetch_add(1, Ordering::Relaxed);
+                return Some(Connected {
+                    stream,
+                    seat: Arc::clone(seat),
+                    _taken: taken,
+                });
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!(
+                "no connection within {:?}",
+                self.door.config.connect_timeout
+            ),
+        };
+        metrics::connect_failed(&self.door);
+        tracing::debug!(listener = self.door.config.name, member = %seat.target.member, address = %seat.target.address, "connecting failed: {failed}");
+        self.doubt(&seat.target.member);
+        None
+    }
+
+    /// Holds the client until there is a new decision, or for a moment; no longer than the hold allows.
+    async fn wait(&mut self, because: Because) -> Result<(), Ending> {
+        if self.held.is_none() {
+            let limit = self.door.config.hold.number;
+            let held = Counted::below(Held(Arc::clone(&self.door)), limit);
+            self.held = Some(held.ok_or(Ending::TooManyHeld)?);
+            self.door.count.held_total.fetch_add(1, Ordering::Relaxed);
+        }
+        let now = clock::now();
+        let deadline = *self
+            .deadline
+            .get_or_insert(now.after(self.door.config.hold.time));
+        let left = deadline.since(now);
+        if left.is_zero() {
+            return Err(Ending::NoTarget(because));
+        }
+        // Members that refused are tried again soon; a decision wakes at once.
+        let _ = timeout(left.min(TRY_AGAIN), self.decisions.changed()).await;
+        Ok(())
+    }
+}
+
+enum Attempt {
+    Connected(Connected),
+    /// There is no target now.
+    NotNow(Because),
+    /// There will be none.
+    Refused(Because),
+}

@@ -1,0 +1,384 @@
+//! From accept to the first byte that may be pumped: the client's first packet, a server for it, its first answer.
+//!
+//! Connecting starts at once, and meanwhile the client's first bytes are read: PostgreSQL clients speak first, so
+//! nothing is lost by waiting, and a cancel request must not be balanced. Until the server has answered, the
+//! client can still be held again, whatever became of the server.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use trunkline_io::clock;
+
+use super::connect::{Connected, Search};
+use super::ending::Ending;
+use super::{Report, cancel};
+use crate::door::Door;
+use crate::pump::Bytes;
+use crate::startup::{self, First, FirstReply};
+
+/// How long a client that is to be refused may take to say what it wants.
+const REFUSAL: Duration = Duration::from_secs(5);
+
+/// A client and its server, with nothing left in between.
+pub(super) struct Opened {
+    pub(super) client: TcpStream,
+    pub(super) server: Connected,
+    pub(super) bytes: Bytes,
+}
+
+/// A session that is being opened.
+pub(super) struct Opening<'r> {
+    client: TcpStream,
+    door: Arc<Door>,
+    search: Search,
+    report: &'r mut Report,
+    /// What the client said and no server has answered yet.
+    said: Vec<u8>,
+    bytes: Bytes,
+}
+
+/// What to do with the client's bytes once there is a server.
+enum Next {
+    /// Send them and pump.
+    Pump,
+    /// Send them and pass on the one byte that answers a request for encryption.
+    Encryption,
+    /// Send them and look at the first answer.
+    Startup,
+}
+
+/// Who spoke while the client had not said enough.
+enum Heard {
+    /// The client said more.
+    More(Connected),
+    /// The server's sessions were ended.
+    ServerLost,
+    /// The server spoke before the client did.
+    ServerFirst(Connected),
+}
+
+impl<'r> Opening<'r> {
+    pub(super) fn new(client: TcpStream, door: &Arc<Door>, report: &'r mut Report) -> Self {
+        let ip = client.peer_addr().ok().map(|peer| peer.ip());
+        Self {
+            client,
+            search: Search::new(door, ip),
+            door: Arc::clone(door),
+            report,
+            said: Vec::new(),
+            bytes: Bytes::default(),
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<Opened, Ending> {
+        let outcome = self.open().await;
+        self.report.held = self.search.held_until;
+        match outcome {
+            Ok(server) => Ok(Opened {
+                client: self.client,
+                server,
+                bytes: self.bytes,
+            }),
+            Err(ending) => {
+                self.report.bytes = self.bytes;
+                self.turn_away(&ending).await;
+                Err(ending)
+            }
+        }
+    }
+
+    async fn open(&mut self) -> Result<Connected, Ending> {
+        let mut server = None;
+        loop {
+            let (next, mut found) = self.meet(server.take()).await?;
+            self.report.member = Some(found.seat.target.member.to_string());
+            self.report.connected = Some(clock::now());
+            match next {
+                Next::Pump => {
+                    if found.stream.write_all(&self.said).await.is_err() {
+                        return Err(Ending::ServerBroke);
+                    }
+                    self.forwarded();
+                    return Ok(found);
+                }
+                Next::Encryption => {
+                    if let Some(done) = self.encryption(&mut found).await? {
+                        if done {
+                            return Ok(found);
+                        }
+                        server = Some(found);
+                        continue;
+                    }
+                }
+                Next::Startup => {
+                    if self.startup(&mut found).await? {
+                        return Ok(found);
+                    }
+                }
+            }
+            // The server was lost before it answered anything: the client does not know of it.
+            self.search.doubt(&found.seat.target.member);
+        }
+    }
+
+    /// Reads the client's first packet and finds a server, both at once.
+    async fn meet(&mut self, server: Option<Connected>) -> Result<(Next, Connected), Ending> {
+        let mut server = server;
+        loop {
+            let first = startup::first(&self.said);
+            if let First::Cancel(length) = first {
+                drop(server);
+                cancel::pass_on(self.said.get(..length).unwrap_or_default(), &self.door).await;
+                return Err(Ending::Cancel);
+            }
+            let next = match first {
+                First::Incomplete | First::Cancel(_) => None,
+                First::AsksEncryption => Some(Next::Encryption),
+                First::Startup(_) => Some(Next::Startup),
+                First::NotPostgres => Some(Next::Pump),
+            };
+            match (next, server.take()) {
+                (Some(next), Some(found)) => return Ok((next, found)),
+                (None, Some(found)) => match self.listen(found).await? {
+                    Heard::More(found) => server = Some(found),
+                    Heard::ServerLost => {}
+                    Heard::ServerFirst(found) => return Ok((Next::Pump, found)),
+                },
+                (next, None) => {
+                    let room = self.said.len() < startup::MAX_STARTUP && next.is_none();
+                    tokio::select! {
+                        found = self.search.run() => server = Some(found?),
+                        heard = hear(&mut self.client, &mut self.said, room) => heard?,
+                        () = self.door.tasks.ending().cancelled() => return Err(Ending::ShutDown),
+                    }
+                }
+            }
+        }
+    }
+
+    /// There is a server, and the client has not said enough: waits for either to speak.
+    async fn listen(&mut self, found: Connected) -> Result<Heard, Ending> {
+        tokio::select! {
+            biased;
+            () = self.door.tasks.ending().cancelled() => Err(Ending::ShutDown),
+            () = found.seat.killed().cancelled() => Ok(Heard::ServerLost),
+            heard = more(&mut self.client, &mut self.said) => heard.map(|()| Heard::More(found)),
+            peeked = peek(&found.stream) => match peeked {
+                // A server that speaks first is no PostgreSQL: its bytes are pumped as they are.
+                Ok(1..) => Ok(Heard::ServerFirst(found)),
+                // PostgreSQL gives up on a client that says nothing (authentication_timeout).
+                Ok(0) | Err(_) => Err(Ending::ServerClosed),
+            },
+        }
+    }
+
+    /// Passes on a request for encryption and its answer. `Some(true)`: pump from here on; `Some(false)`: the
+    /// client goes on in clear; `None`: the server was lost.
+    async fn encryption(&mut self, found: &mut Connected) -> Result<Option<bool>, Ending> {
+        let request = self.said.get(..8).unwrap_or_default().to_vec();
+        let Some(answer) = self
+            .exchange(found, &request, 1, |answer| !answer.is_empty())
+            .await?
+        else {
+            return Ok(None);
+        };
+        self.answer(&answer).await?;
+        self.said.drain(..8);
+        self.bytes.from_client += 8;
+        let in_clear = answer == b"N";
+        if !in_clear && !self.said.is_empty() {
+            found
+                .stream
+                .write_all(&self.said)
+                .await
+                .map_err(|_| Ending::ServerBroke)?;
+            self.forwarded();
+        }
+        Ok(Some(!in_clear))
+    }
+
+    /// Sends the StartupMessage and passes on the first answer; false where there is none worth passing on.
+    async fn startup(&mut self, found: &mut Connected) -> Result<bool, Ending> {
+        let said = self.said.clone();
+        let decided = |answer: &[u8]| startup::first_reply(answer) != FirstReply::Incomplete;
+        let Some(answer) = self.exchange(found, &said, 4096, decided).await? else {
+            return Ok(false);
+        };
+        if startup::first_reply(&answer) == FirstReply::CannotConnectNow {
+            return Ok(false);
+        }
+        self.answer(&answer).await?;
+        self.forwarded();
+        Ok(true)
+    }
+
+    /// Sends `request` and reads until `enough`, at most `limit` bytes; `None` if the server is lost meanwhile.
+    async fn exchange(
+        &mut self,
+        found: &mut Connected,
+        request: &[u8],
+        limit: usize,
+        enough: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Vec<u8>>, Ending> {
+        let Connected { stream, seat, .. } = found;
+        let asking = async {
+            stream.write_all(request).await?;
+            let mut answer = Vec::new();
+            while !enough(&answer) && answer.len() < limit {
+                let left = limit - answer.len();
+                if (&mut *stream)
+                    .take(left as u64)
+                    .read_buf(&mut answer)
+                    .await?
+                    == 0
+                {
+                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+                }
+            }
+            Ok(answer)
+        };
+        tokio::select! {
+            biased;
+            () = self.door.tasks.ending().cancelled() => Err(Ending::ShutDown),
+            () = seat.killed().cancelled() => Ok(None),
+            answer = asking => Ok(answer.ok()),
+            () = gone(&self.client) => Err(Ending::ClientLeftEarly),
+        }
+    }
+
+    async fn answer(&mut self, answer: &[u8]) -> Result<(), Ending> {
+        self.client
+            .write_all(answer)
+            .await
+            .map_err(|_| Ending::ClientBroke)?;
+        self.bytes.from_server += answer.len() as u64;
+        Ok(())
+    }
+
+    fn forwarded(&mut self) {
+        self.bytes.from_client += self.said.len() as u64;
+        self.said = Vec::new();
+    }
+
+    /// Tells the client why in PostgreSQL's protocol: never a bare end of file.
+    pub(super) async fn turn_away(&mut self, ending: &Ending) {
+        let error = match ending {
+            Ending::NoTarget(because) => startup::fatal(
+                "57P03",
+                &format!(
+                    "no server for \"{}\" of cluster \"{}\": {because}",
+                    self.door.config.name, self.door.cluster
+                ),
+                Some(
+                    "Trunkline holds new connections while there is no server; the hold has ended without one.",
+                ),
+            ),
+            Ending::TooManyHeld => startup::fatal(
+                "53300",
+                &format!(
+                    "too many clients wait for a server of cluster \"{}\" already",
+                    self.door.cluster
+                ),
+                None,
+            ),
+            Ending::TooManySessions => startup::fatal(
+                "53300",
+                &format!(
+                    "too many connections to \"{}\" of cluster \"{}\"",
+                    self.door.config.name, self.door.cluster
+                ),
+                None,
+            ),
+            Ending::ShutDown => {
+                startup::fatal("57P01", "the connection router is shutting down", None)
+            }
+            Ending::ClientClosed
+            | Ending::ServerClosed
+            | Ending::ClientBroke
+            | Ending::ServerBroke
+            | Ending::ClientLeftEarly
+            | Ending::Idle
+            | Ending::Killed(_)
+            | Ending::Cancel => return,
+        };
+        if matches!(
+            ending,
+            Ending::NoTarget(_) | Ending::TooManyHeld | Ending::TooManySessions
+        ) {
+            self.door.count.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        // Bytes that are no PostgreSQL get none back.
+        let told = timeout(REFUSAL, refuse(&mut self.client, &mut self.said, &error)).await;
+        drop(told);
+    }
+}
+
+/// Refuses in the order of the protocol: encryption is declined first, the error follows the StartupMessage.
+async fn refuse(client: &mut TcpStream, said: &mut Vec<u8>, error: &[u8]) -> Result<(), Ending> {
+    loop {
+        match startup::first(said) {
+            First::Incomplete => more(client, said).await?,
+            First::AsksEncryption => {
+                client
+                    .write_all(b"N")
+                    .await
+                    .map_err(|_| Ending::ClientBroke)?;
+                said.drain(..8);
+            }
+            First::Startup(_) => {
+                client
+                    .write_all(error)
+                    .await
+                    .map_err(|_| Ending::ClientBroke)?;
+                client.shutdown().await.map_err(|_| Ending::ClientBroke)?;
+                // What the client still sends is read until it closes: a reset could overtake the error.
+                while client
+                    .read(&mut [0; 512])
+                    .await
+                    .is_ok_and(|count| count > 0)
+                {}
+                return Ok(());
+            }
+            First::Cancel(_) | First::NotPostgres => return Ok(()),
+        }
+    }
+}
+
+/// Reads more of the client's first packet.
+async fn more(client: &mut TcpStream, said: &mut Vec<u8>) -> Result<(), Ending> {
+    match client.read_buf(said).await {
+        Ok(0) => Err(Ending::ClientLeftEarly),
+        Ok(_) => Ok(()),
+        Err(_) => Err(Ending::ClientBroke),
+    }
+}
+
+/// Reads more where there is `room`; else waits for the client to leave.
+async fn hear(client: &mut TcpStream, said: &mut Vec<u8>, room: bool) -> Result<(), Ending> {
+    if room {
+        return more(client, said).await;
+    }
+    gone(client).await;
+    Err(Ending::ClientLeftEarly)
+}
+
+/// Returns when the client has closed or broken the connection.
+async fn gone(client: &TcpStream) {
+    loop {
+        match client.ready(tokio::io::Interest::READABLE).await {
+            Ok(ready) if ready.is_read_closed() || ready.is_error() => return,
+            // It sent more than its first packet: that stays in the socket, and nothing more is learnt of it.
+            Ok(_) => std::future::pending().await,
+            Err(_) => return,
+        }
+    }
+}
+
+async fn peek(server: &TcpStream) -> io::Result<usize> {
+    server.peek(&mut [0; 1]).await
+}

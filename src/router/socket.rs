@@ -1,0 +1,63 @@
+//! Everything that is set on a socket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use trunkline_core::config::router::Listener;
+
+/// How many connections may wait to be accepted; the system cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
+
+/// Connects to a member, with the listener's care for its sockets.
+///
+/// # Errors
+/// As the system says.
+pub async fn connect(address: SocketAddr, config: &Listener) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    care(&stream, config)?;
+    Ok(stream)
+}
+
+/// No delay, keepalive, and a bound for what stays unacknowledged.
+///
+/// # Errors
+/// As the system says; a peer that is gone already, for one.
+pub fn care(stream: &TcpStream, config: &Listener) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(config.keepalive.idle)
+        .with_interval(config.keepalive.interval)
+        .with_retries(config.keepalive.probes);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(config.user_timeout))
+}
+
+/// Have the peer see a reset when this socket is closed, instead of an end in order.
+pub fn reset_on_close(stream: &TcpStream) {
+    // A socket that does not take it is closed in order: the peer has not read for a while either way.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// A listening socket. An IPv6 wildcard takes IPv4 too.
+///
+/// # Errors
+/// As the system says: the port is in use, or not ours to take.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
