@@ -22,7 +22,7 @@ demo: ## three etcd members, three Patroni nodes and the router, live (CHECK=1: 
 test: ## everything, real clusters included
 	@$(SETUP)
 	cargo build --workspace --all-targets
-	cargo test --workspace
+	RUST_LIB_BACKTRACE=0 cargo test --workspace
 
 lint: ## format and clippy
 	@$(SETUP) --build

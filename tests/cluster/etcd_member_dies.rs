@@ -1,5 +1,7 @@
 //! One of three etcd members dies: the one that leads them, whom the others then have to replace.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use crate::shared::{on_the_cluster, ready_router, unharmed, writers};
@@ -8,10 +10,16 @@ use crate::shared::{on_the_cluster, ready_router, unharmed, writers};
 async fn the_death_of_one_etcd_member_breaks_no_session() -> Result<()> {
     on_the_cluster(async |stand| {
         let mut router = ready_router(stand).await?;
-        let writers = writers("etcd-member-dies", stand, &router).await?;
+        let mut writers = writers("etcd-member-dies", stand, &router).await?;
         let leader = stand.patroni.leader().await?;
         let dead = stand.etcd.leader().await?;
         stand.etcd.kill(dead)?;
+        // Past the end of the lease that was alive then: by now it was refreshed elsewhere.
+        writers
+            .write_for(Duration::from_secs(
+                u64::from(stand.patroni.settings().ttl) + 5,
+            ))
+            .await?;
         let report = unharmed(writers, stand, &mut router).await?;
         ensure!(
             report.breaks.is_empty(),

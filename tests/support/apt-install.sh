@@ -30,7 +30,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 install() {
-    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends --quiet "$@"
+    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends -qq "$@"
 }
 
 keep "$policy" policy
@@ -39,7 +39,7 @@ rm -f "$policy"
 printf '#!/bin/sh\nexit 101\n' >"$policy"
 chmod 755 "$policy"
 
-apt-get update --quiet
+apt-get update -qq
 
 case " $* " in
 *" postgresql "*)

@@ -20,7 +20,8 @@ start_time() {
 
 echo "$children" | while read -r pid started; do
     if [ -n "$pid" ] && [ "$(start_time "$pid")" = "$started" ]; then
-        kill -KILL -- "-$pid" 2>/dev/null
+        # Not `kill -- -PID`: dash takes the minus for an option and kills nobody.
+        kill -KILL "-$pid" 2>/dev/null
     fi
 done
 

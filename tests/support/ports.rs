@@ -67,17 +67,15 @@ pub fn listener(port: u16) -> Option<String> {
     let socket = format!("socket:[{inode}]");
     let processes = std::fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     processes.map(|process| process.path()).find_map(|process| {
+        // Besides the processes there are names, like `self`, that lead to one of them.
+        let pid: u32 = process.file_name()?.to_str()?.parse().ok()?;
         let files = std::fs::read_dir(process.join("fd"))
             .ok()?
             .filter_map(Result::ok);
         let mut links = files.filter_map(|file| std::fs::read_link(file.path()).ok());
         links.find(|link| link.as_os_str() == socket.as_str())?;
         let name = std::fs::read_to_string(process.join("comm")).ok()?;
-        Some(format!(
-            "{} (pid {})",
-            name.trim(),
-            process.file_name()?.to_str()?
-        ))
+        Some(format!("{} (pid {pid})", name.trim()))
     })
 }
 

@@ -16,11 +16,26 @@ requirements=$here/requirements.txt
 
 main() {
     case ${1-} in
-    "") packages_for_building && packages_for_running && venv ;;
-    --build) packages_for_building ;;
-    --figures) packages_for_building && packages_for_running && packages_for_figures && venv ;;
-    --venv-path) venv_path ;;
-    *) fail "unknown option $1 (known: --build, --figures, --venv-path)" ;;
+    "")
+        packages_for_building
+        packages_for_running
+        venv
+        ;;
+    --build)
+        packages_for_building
+        ;;
+    --figures)
+        packages_for_building
+        packages_for_running
+        packages_for_figures
+        venv
+        ;;
+    --venv-path)
+        venv_path
+        ;;
+    *)
+        fail "unknown option $1 (known: --build, --figures, --venv-path)"
+        ;;
     esac
 }
 
@@ -34,13 +49,13 @@ fail() {
 # ---- packages ----
 
 packages_for_building() {
+    have cargo || fail "there is no cargo: install Rust (https://rustup.rs, or Debian's package rustup), then run this again"
     need=
     have cc || need="$need gcc libc6-dev"
     have pkg-config || need="$need pkg-config"
     have protoc || need="$need protobuf-compiler"
     [ -e /usr/include/google/protobuf/empty.proto ] || need="$need libprotobuf-dev"
     install_packages
-    have cargo || fail "there is no cargo: install Rust with https://rustup.rs (or Debian's rustup package), then run this again"
 }
 
 packages_for_running() {

@@ -100,3 +100,48 @@ impl Drop for WorkDir {
             .wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::start_time;
+
+    #[test]
+    fn the_directory_is_gone_after_its_drop() {
+        let workdir = WorkDir::new().unwrap();
+        let path = workdir.path().to_owned();
+        assert!(path.is_dir());
+        drop(workdir);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_janitor_ends_a_process_nobody_else_ended() {
+        let workdir = WorkDir::new().unwrap();
+        let mut left = Command::new("sleep")
+            .arg("300")
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        workdir
+            .remember(left.id(), start_time(left.id()).unwrap())
+            .unwrap();
+        drop(workdir);
+        assert_eq!(left.wait().unwrap().to_string(), "signal: 9 (SIGKILL)");
+    }
+
+    #[test]
+    fn the_janitor_spares_a_process_that_only_has_the_same_number() {
+        let workdir = WorkDir::new().unwrap();
+        let mut stranger = Command::new("sleep")
+            .arg("300")
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        workdir.remember(stranger.id(), 1).unwrap();
+        drop(workdir);
+        assert!(stranger.try_wait().unwrap().is_none(), "it was killed");
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+}
