@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::ledger::{Known, replayed};
 use super::primary::Primary;
-use super::reason::{Because, Out};
+use super::reason::{Because, Out, Row};
 use super::table::{Place, Pool, Residence, Target, Verdict};
 use super::{Ledger, Snapshot};
 use crate::config::router::{Listener, OnLeave, To};
@@ -73,7 +73,7 @@ fn place(
     if shares_its_address(name, primary, s) {
         return out(Out::SharedAddress);
     }
-    if primary.member.as_ref() == Some(name) && holds_the_lock(name, s) {
+    if leads(name, primary, s) {
         return match (listener.to, primary.routes()) {
             (To::Any, true) if tags_match(known, &listener.tags) => Place::In,
             (To::Any, true) => out(Out::TagMissing),
@@ -227,13 +227,16 @@ fn residents(
         .keys()
         .filter_map(|name| target(name, s))
         .map(|target| {
-            let leads = primary.member.as_ref() == Some(&target.member);
+            // A member that took the lock and is not proven is no worse a place to read than it was.
+            let was_written_to = primary.member.as_ref() == Some(&target.member)
+                && primary.row != Row::OtherHolds;
             let left = match places.get(&target.member) {
-                Some(Place::Out(Out::StrayPrimary | Out::Foreign | Out::SharedAddress)) => {
+                Some(Place::Out(Out::SharedAddress)) => Residence::End,
+                Some(Place::Out(Out::IsLeader | Out::StrayPrimary)) if !welcome_primary => {
                     Residence::End
                 }
-                Some(Place::Out(Out::IsLeader)) if !welcome_primary => Residence::End,
-                Some(Place::Out(_)) if leads => primary.sessions,
+                Some(Place::Out(_)) if was_written_to => primary.sessions,
+                Some(Place::Out(Out::StrayPrimary)) => Residence::End,
                 Some(Place::Out(_)) if listener.on_leave == OnLeave::Kill => Residence::End,
                 Some(Place::Out(_) | Place::In | Place::Kept) | None => Residence::Stay,
             };
@@ -252,6 +255,11 @@ fn target(name: &MemberName, s: &Snapshot<'_>) -> Option<Target> {
         member: name.clone(),
         address: *s.addresses.get(name)?,
     })
+}
+
+/// Whether `name` is the primary by etcd's word, or is routed to as such while the leader key is gone.
+fn leads(name: &MemberName, primary: &Primary, s: &Snapshot<'_>) -> bool {
+    primary.member.as_ref() == Some(name) && (holds_the_lock(name, s) || primary.routes())
 }
 
 fn holds_the_lock(name: &MemberName, s: &Snapshot<'_>) -> bool {
