@@ -145,6 +145,14 @@ impl Ledger {
         is_primary(&holder).then(|| (holder.clone(), other.clone()))
     }
 
+    /// Whether a look at `member` has come to an end since the present tenure is known.
+    #[must_use]
+    pub(super) fn was_looked_at(&self, member: &MemberName, s: &Snapshot<'_>) -> bool {
+        let looked = s.probes.get(member).and_then(|probe| probe.looked);
+        let since = self.tenure.as_ref().map_or(Moment::BOOT, |(_, first)| *first);
+        looked.is_some_and(|looked| looked >= since)
+    }
+
     /// What `member` says of itself; an answer from before the present tenure was known does not count.
     #[must_use]
     pub(super) fn says(&self, member: &MemberName, s: &Snapshot<'_>) -> Says {

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::primary::Primary;
 use super::{Ledger, Snapshot};
+use super::primary::Primary;
 use crate::MemberName;
 use crate::probe::{Foreign, NoAnswer};
 
@@ -54,7 +54,7 @@ closed! {
         SilentProven,
         /// The holder was never proven and its REST API is silent.
         SilentUnproven,
-        /// etcd cannot be asked, and two members call themselves primary.
+        /// etcd cannot be asked or has no leader key, and two members say that they hold the lock.
         SplitBrain,
         /// The cluster is paused and its lock gone or unknown: only a contradiction ends anything.
         Paused,
@@ -80,7 +80,7 @@ closed! {
     Out {
         /// Its address is not known: not published, or its name does not resolve.
         NoAddress,
-        /// Another member has the same address and holds the lock.
+        /// Another member has the same address; only the holder of the lock is served there.
         SharedAddress,
         /// It is the leader, and this pool is for replicas.
         IsLeader,
@@ -119,7 +119,7 @@ impl fmt::Display for Out {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoAddress => "no address known",
-            Self::SharedAddress => "same address as the leader",
+            Self::SharedAddress => "shares its address with another member",
             Self::IsLeader => "is the leader",
             Self::NotLeader => "is not the leader",
             Self::NotProven => "holds the lock, not proven writable",
@@ -179,22 +179,16 @@ fn sentence(row: Row, member: Option<&MemberName>, f: &mut fmt::Formatter<'_>) -
         Row::InRecovery => write!(f, "{m} holds the lock but went into recovery"),
         Row::NotRunning => write!(f, "{m} holds the lock but does not run as primary yet"),
         Row::SilentProven => write!(f, "{m} holds the lock; its REST API is silent"),
-        Row::SilentUnproven => write!(f, "{m} holds the lock but has never answered for itself"),
-        Row::SplitBrain => write!(
-            f,
-            "etcd cannot be asked and another member than {m} is primary too"
-        ),
-        Row::Paused => write!(
-            f,
-            "the cluster is paused and the lock of {m} cannot be seen"
-        ),
+        Row::SilentUnproven => write!(f, "{m} holds the lock but has not answered for itself since it took it"),
+        Row::SplitBrain => write!(f, "etcd knows of no leader and another member than {m} claims the lock too"),
+        Row::Paused => write!(f, "the cluster is paused and the lock of {m} cannot be seen"),
         Row::GoneRetained => write!(f, "the leader key is gone but {m} says it holds on"),
         Row::GoneWithoutLock => write!(f, "{m} runs but has lost the lock"),
         Row::GoneInRecovery => write!(f, "the leader key is gone and {m} is in recovery"),
         Row::Gone => write!(f, "the leader key is gone; {m} was the last to hold it"),
         Row::BlindConfirmed => write!(f, "etcd cannot be asked; {m} says it holds the lock"),
         Row::BlindContradicted => write!(f, "etcd cannot be asked; {m} says it lost the lock"),
-        Row::Blind => write!(f, "etcd cannot be asked and {m} does not answer for itself"),
+        Row::Blind => write!(f, "etcd cannot be asked and nothing else proves {m}"),
     }
 }
 
@@ -220,16 +214,10 @@ impl fmt::Display for Alarm {
         match self {
             Self::LeaderKeyGarbage => f.write_str("the leader key names no member of the cluster"),
             Self::HolderSilent(member) => {
-                write!(
-                    f,
-                    "{member} holds the lock but its REST API has never answered"
-                )
+                write!(f, "{member} holds the lock but its REST API has not answered since it took it")
             }
             Self::TwoPrimaries(one, other) => {
-                write!(
-                    f,
-                    "{one} and {other} both run as primary; only the holder of the lock is routed to"
-                )
+                write!(f, "{one} and {other} both run as primary; only the holder of the lock is routed to")
             }
             Self::ForeignAnswer(member, what) => write!(f, "REST address of {member}: {what}"),
             Self::SharedAddress(one, other) => write!(f, "{one} and {other} have the same address"),
@@ -244,8 +232,8 @@ pub(super) fn alarms(primary: &Primary, ledger: &Ledger, s: &Snapshot<'_>) -> Ve
     match (primary.row, &primary.member) {
         (Row::Garbage, _) => alarms.push(Alarm::LeaderKeyGarbage),
         (Row::NoCluster, _) => alarms.push(Alarm::NoCluster),
-        // Silence counts once a question has gone unanswered, not while the first is on its way.
-        (Row::SilentUnproven, Some(member)) if ledger.was_asked(member, s) => {
+        // A holder that was not asked yet is not silent.
+        (Row::SilentUnproven, Some(member)) if ledger.was_looked_at(member, s) => {
             alarms.push(Alarm::HolderSilent(member.clone()));
         }
         _ => {}
