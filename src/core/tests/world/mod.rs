@@ -4,6 +4,8 @@
 //! Members and keys are made from the JSON Patroni writes, never from Rust values: what a test says holds for
 //! the bytes of a real cluster. The world decides nothing; it only asks as often as it is told to.
 
+#![allow(dead_code, reason = "each test binary that has this module uses another part of it")]
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -128,6 +130,21 @@ impl World {
             }
             let _ = self.look();
         }
+    }
+
+    /// What the router believes of etcd.
+    pub(crate) fn view(&self) -> &Observed<ClusterView, Trouble> {
+        &self.view
+    }
+
+    /// The last proof read.
+    pub(crate) fn reading(&self) -> &Observed<Reading, Trouble> {
+        &self.reading
+    }
+
+    /// What was last heard of a member.
+    pub(crate) fn probe(&self, member: &MemberName) -> Option<&Probe> {
+        self.probes.get(member)
     }
 
     /// The names of the members.
