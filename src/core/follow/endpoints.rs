@@ -90,17 +90,17 @@ impl Endpoints {
         newest: Revision,
         now: Moment,
     ) -> Verdict {
-        let Some(store) = &mut self.store else {
+        let Some(store) = &self.store else {
             self.believe(from, header, now);
             return Verdict::Fine;
         };
-        if header.cluster == store.cluster && header.revision >= newest {
-            if header.term < store.term {
-                return Verdict::Leave(Trouble::FellBehind);
-            }
+        let same = header.cluster == store.cluster && header.revision >= newest;
+        if same && header.term >= store.term {
             self.believe(from, header, now);
             return Verdict::Fine;
         }
+        // A store put back from a snapshot counts its terms from one again, whatever its revision.
+        let trouble = if same { Trouble::FellBehind } else { Trouble::OtherStore };
         self.mark(from, Standing::Dissents);
         let rest_is_silent = self
             .standings
@@ -111,7 +111,7 @@ impl Endpoints {
             self.store = None;
             return Verdict::Rebuilt;
         }
-        Verdict::Leave(Trouble::OtherStore)
+        Verdict::Leave(trouble)
     }
 
     fn believe(&mut self, from: EndpointId, header: Header, now: Moment) {
