@@ -162,13 +162,13 @@ pub enum Says {
 }
 
 impl Says {
-    /// Reads the last answer, if it was asked at or after `since` and is at most three seconds old.
+    /// Reads the last answer, if it was asked at or after `since` and is less than three seconds old.
     #[must_use]
     pub fn of(rest: &Rest, since: Moment, now: Moment) -> Self {
         let Some((answer, asked)) = rest.fresh() else {
             return Self::Nothing;
         };
-        if asked < since || now.since(asked) > P2_CARRIES {
+        if asked < since || now.since(asked) >= P2_CARRIES {
             return Self::Nothing;
         }
         let running = matches!(answer.document.state, State::Running);
@@ -189,11 +189,11 @@ impl Says {
     }
 }
 
-/// When a member's PostgreSQL was last heard to accept, if that is at most three seconds ago.
+/// When a member's PostgreSQL was last heard to accept, if that is less than three seconds ago.
 #[must_use]
 pub fn accepts(postgres: &Postgres, now: Moment) -> Option<Moment> {
     match postgres.fresh() {
-        Some((Accepts::Yes, asked)) if now.since(asked) <= P2_CARRIES => Some(asked),
+        Some((Accepts::Yes, asked)) if now.since(asked) < P2_CARRIES => Some(asked),
         Some(_) | None => None,
     }
 }

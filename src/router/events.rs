@@ -20,7 +20,11 @@ pub fn tell(cluster: &str, event: &Event, table: &Table) {
                 .iter()
                 .map(|target| target.member.to_string())
                 .collect();
-            tracing::info!(cluster, listener, to = to.join(","), "routing: {because}");
+            let why = because
+                .as_ref()
+                .map(|because| format!(": {because}"))
+                .unwrap_or_default();
+            tracing::info!(cluster, listener, to = to.join(","), "routing{why}");
         }
         Event::Verdict {
             listener, verdict, ..

@@ -66,9 +66,15 @@ impl Endpoints {
         EndpointId(self.current)
     }
 
-    /// Another endpoint than the present one, where there is one.
+    /// Another endpoint than the present one, if there is one that did not fail when it was last asked.
     pub(super) fn another(&self) -> EndpointId {
-        EndpointId((self.current + 1) % self.standings.len())
+        let count = self.standings.len();
+        let mut others = (1..count).map(|step| (self.current + step) % count);
+        let is_worth_asking = |place: &usize| {
+            let standing = self.standings.get(*place);
+            matches!(standing, Some(Standing::Unknown | Standing::Agrees))
+        };
+        EndpointId(others.find(is_worth_asking).unwrap_or(self.current))
     }
 
     /// Not before this moment may anything be asked.
@@ -100,7 +106,11 @@ impl Endpoints {
             return Verdict::Fine;
         }
         // A store put back from a snapshot counts its terms from one again, whatever its revision.
-        let trouble = if same { Trouble::FellBehind } else { Trouble::OtherStore };
+        let trouble = if same {
+            Trouble::FellBehind
+        } else {
+            Trouble::OtherStore
+        };
         self.mark(from, Standing::Dissents);
         let rest_is_silent = self
             .standings

@@ -31,8 +31,8 @@ pub enum Event {
         verdict: Verdict,
         /// Where to, if it routes.
         targets: Vec<Target>,
-        /// The decision on the primary at that moment.
-        because: Because,
+        /// Why to the primary, if it is the primary it routes to.
+        because: Option<Because>,
     },
     /// A member entered or left a pool.
     Place {
@@ -95,7 +95,7 @@ fn compare(old: Option<&Pool>, new: &Pool, table: &Table, change: &mut Change) {
             listener: new.listener.clone(),
             verdict: new.verdict.clone(),
             targets: new.targets.clone(),
-            because,
+            because: Some(because).filter(|_| is_the_primary(&new.targets, table)),
         });
     }
     for (member, place) in &new.places {
@@ -108,6 +108,10 @@ fn compare(old: Option<&Pool>, new: &Pool, table: &Table, change: &mut Change) {
             });
         }
     }
+}
+
+fn is_the_primary(targets: &[Target], table: &Table) -> bool {
+    matches!(targets, [only] if table.primary.member.as_ref() == Some(&only.member))
 }
 
 impl fmt::Display for Verdict {
@@ -125,6 +129,7 @@ impl fmt::Display for Place {
         match self {
             Self::In => f.write_str("in"),
             Self::Kept => f.write_str("in: kept, since nobody in the pool answers"),
+            Self::Fallback => f.write_str("in: fallback, since the pool is empty"),
             Self::Out(why) => write!(f, "out: {why}"),
         }
     }

@@ -149,7 +149,10 @@ impl Ledger {
     #[must_use]
     pub(super) fn was_looked_at(&self, member: &MemberName, s: &Snapshot<'_>) -> bool {
         let looked = s.probes.get(member).and_then(|probe| probe.looked);
-        let since = self.tenure.as_ref().map_or(Moment::BOOT, |(_, first)| *first);
+        let since = self
+            .tenure
+            .as_ref()
+            .map_or(Moment::BOOT, |(_, first)| *first);
         looked.is_some_and(|looked| looked >= since)
     }
 
@@ -161,15 +164,6 @@ impl Ledger {
             .as_ref()
             .map_or(Moment::BOOT, |(_, first)| *first);
         self.says_since(member, since, s)
-    }
-
-    /// Whether a look at `member` has come to its end since the present tenure was known.
-    #[must_use]
-    pub(super) fn was_asked(&self, member: &MemberName, s: &Snapshot<'_>) -> bool {
-        let since = self.tenure.as_ref().map(|(_, first)| *first);
-        s.probes
-            .get(member)
-            .is_some_and(|probe| probe.looked > since)
     }
 
     /// What `member` said when it was asked at or after `since`.

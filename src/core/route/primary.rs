@@ -51,7 +51,9 @@ pub enum New {
 }
 
 pub(super) fn decide(ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
-    let Some(view) = s.view.value() else { return Primary::hold(Row::NothingKnown, None) };
+    let Some(view) = s.view.value() else {
+        return Primary::hold(Row::NothingKnown, None);
+    };
     match &view.lock {
         Lock::Held { tenure, .. } if !ledger.members().contains_key(&tenure.holder) => {
             Primary::hold(Row::Garbage, None)
@@ -65,9 +67,14 @@ pub(super) fn decide(ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
 
 /// Whether etcd answers for this tenure: it was proven lately, or is so new that it could not be yet.
 fn can_be_asked(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> bool {
-    let lately = |at: Moment| s.now.since(at) <= P1_LIVE;
-    let proven = ledger.lock().is_some_and(|lock| lock.tenure == *tenure && lately(lock.asked));
-    proven || ledger.tenure().is_some_and(|(known, first)| known == tenure && lately(*first))
+    let lately = |at: Moment| s.now.since(at) < P1_LIVE;
+    let proven = ledger
+        .lock()
+        .is_some_and(|lock| lock.tenure == *tenure && lately(lock.asked));
+    proven
+        || ledger
+            .tenure()
+            .is_some_and(|(known, first)| known == tenure && lately(*first))
 }
 
 /// etcd says that `tenure`'s holder has the lock.
@@ -75,20 +82,35 @@ fn held(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
     let member = Some(&tenure.holder);
     let says = ledger.says(&tenure.holder, s);
     let proven = ledger.proven();
-    let standby = s.view.value().is_some_and(|view| view.config.is_standby_cluster());
+    let standby = s
+        .view
+        .value()
+        .is_some_and(|view| view.config.is_standby_cluster());
     if standby || says == Says::StandbyLeader {
-        return Primary { new: New::Refuse, ..Primary::hold(Row::StandbyCluster, member) };
+        return Primary {
+            new: New::Refuse,
+            ..Primary::hold(Row::StandbyCluster, member)
+        };
     }
     // Were the new holder proven, it would be L by now.
     if proven.is_some_and(|proven| proven.tenure.holder != tenure.holder) {
-        return Primary { asks_postgres: false, ..Primary::hold(Row::OtherHolds, member) };
+        return Primary {
+            asks_postgres: false,
+            ..Primary::hold(Row::OtherHolds, member)
+        };
     }
-    let stay = |row| Primary { sessions: Residence::Stay, ..Primary::hold(row, member) };
+    let stay = |row| Primary {
+        sessions: Residence::Stay,
+        ..Primary::hold(row, member)
+    };
     if let Some(since) = ledger.handover_since()
         && proven.is_some()
         && s.now.since(since) < HANDOVER
     {
-        return Primary { again: since.after(HANDOVER), ..stay(Row::Handover) };
+        return Primary {
+            again: since.after(HANDOVER),
+            ..stay(Row::Handover)
+        };
     }
     let in_tenure = proven.is_some_and(|proven| proven.tenure == *tenure);
     if says == Says::InRecovery && in_tenure {
@@ -103,11 +125,15 @@ fn held(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
             stay(Row::Proven).route(lock.expires().min(asked.after(P2_CARRIES)))
         }
         (Says::Primary { .. }, None) => stay(Row::LeaseNotProven),
-        (Says::InRecovery | Says::NotRunning | Says::StandbyLeader, _) => {
-            Primary { asks_postgres: true, ..stay(Row::NotRunning) }
-        }
+        (Says::InRecovery | Says::NotRunning | Says::StandbyLeader, _) => Primary {
+            asks_postgres: true,
+            ..stay(Row::NotRunning)
+        },
         (Says::Nothing, live) if in_tenure => {
-            let silent = Primary { asks_postgres: true, ..stay(Row::SilentProven) };
+            let silent = Primary {
+                asks_postgres: true,
+                ..stay(Row::SilentProven)
+            };
             match (live, accepting(&tenure.holder, s)) {
                 (Some(lock), Some(asked)) => {
                     silent.route(lock.expires().min(asked.after(P2_CARRIES)))
@@ -122,7 +148,11 @@ fn held(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
 /// There is no leader key.
 fn vacant(exists: bool, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
     let Some(proven) = ledger.proven() else {
-        let row = if exists { Row::NoLeader } else { Row::NoCluster };
+        let row = if exists {
+            Row::NoLeader
+        } else {
+            Row::NoCluster
+        };
         return Primary::hold(row, None);
     };
     let member = Some(&proven.tenure.holder);
@@ -159,16 +189,24 @@ fn vacant(exists: bool, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
 /// etcd cannot be asked; `tenure` is the last it told of.
 fn blind(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
     let member = Some(&tenure.holder);
-    let Some(proven) = ledger.proven() else { return Primary::hold(Row::Blind, member) };
+    let Some(proven) = ledger.proven() else {
+        return Primary::hold(Row::Blind, member);
+    };
     if proven.tenure.holder != tenure.holder {
         return Primary::hold(Row::OtherHolds, member);
     }
     let says = ledger.says(&tenure.holder, s);
     let deadline = ledger.lock().map_or(Moment::BOOT, |lock| lock.deadline);
-    let word = proven.word.map_or(Moment::BOOT, |asked| asked.after(P2_CARRIES));
-    let until = deadline.max(word).max(proven.word_until.unwrap_or(Moment::BOOT));
+    let word = proven
+        .word
+        .map_or(Moment::BOOT, |asked| asked.after(P2_CARRIES));
+    let until = deadline
+        .max(word)
+        .max(proven.word_until.unwrap_or(Moment::BOOT));
     match says {
-        Says::Primary { lock: true, .. } if another_claims(&tenure.holder, Moment::BOOT, ledger, s) => {
+        Says::Primary { lock: true, .. }
+            if another_claims(&tenure.holder, Moment::BOOT, ledger, s) =>
+        {
             Primary::hold(Row::SplitBrain, member).keep(deadline, s.now)
         }
         Says::InRecovery | Says::StandbyLeader => Primary::hold(Row::BlindContradicted, member),
@@ -191,15 +229,15 @@ fn blind(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
 }
 
 /// The cluster was paused when the lock was last seen: its lease may run out while all is well.
-fn paused(
-    says: Says,
-    member: Option<&MemberName>,
-    ledger: &Ledger,
-    s: &Snapshot<'_>,
-) -> Primary {
-    let stay = Primary { asks_postgres: true, ..Primary::hold(Row::Paused, member) };
+fn paused(says: Says, member: Option<&MemberName>, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
+    let stay = Primary {
+        asks_postgres: true,
+        ..Primary::hold(Row::Paused, member)
+    };
     let stay = stay.keep(Moment::NEVER, s.now);
-    let in_ttl = ledger.lock().is_some_and(|lock| s.now.since(lock.asked) <= lock.ttl);
+    let in_ttl = ledger
+        .lock()
+        .is_some_and(|lock| s.now.since(lock.asked) <= lock.ttl);
     match (says, member.and_then(|member| accepting(member, s))) {
         (Says::Primary { lock: true, asked }, _) => stay.route(asked.after(P2_CARRIES)),
         (_, Some(asked)) if in_ttl => stay.route(asked.after(P2_CARRIES)),
@@ -208,21 +246,27 @@ fn paused(
 }
 
 fn accepting(member: &MemberName, s: &Snapshot<'_>) -> Option<Moment> {
-    s.probes.get(member).and_then(|probe| accepts(&probe.postgres, s.now))
+    s.probes
+        .get(member)
+        .and_then(|probe| accepts(&probe.postgres, s.now))
 }
 
 /// Whether a member other than `holder` says that it holds the lock, asked since the present tenure is known and
 /// not before `since`.
-fn another_claims(
-    holder: &MemberName,
-    since: Moment,
-    ledger: &Ledger,
-    s: &Snapshot<'_>,
-) -> bool {
-    let since = ledger.tenure().map_or(since, |(_, first)| since.max(*first));
-    ledger.members().keys().filter(|name| *name != holder).any(|name| {
-        matches!(ledger.says_since(name, since, s), Says::Primary { lock: true, .. })
-    })
+fn another_claims(holder: &MemberName, since: Moment, ledger: &Ledger, s: &Snapshot<'_>) -> bool {
+    let since = ledger
+        .tenure()
+        .map_or(since, |(_, first)| since.max(*first));
+    ledger
+        .members()
+        .keys()
+        .filter(|name| *name != holder)
+        .any(|name| {
+            matches!(
+                ledger.says_since(name, since, s),
+                Says::Primary { lock: true, .. }
+            )
+        })
 }
 
 impl Primary {
@@ -241,7 +285,12 @@ impl Primary {
 
     /// The same, with new clients going to the member as long as the evidence lasts.
     fn route(self, valid_until: Moment) -> Self {
-        Self { new: New::Route, valid_until, again: valid_until.min(self.again), ..self }
+        Self {
+            new: New::Route,
+            valid_until,
+            again: valid_until.min(self.again),
+            ..self
+        }
     }
 
     /// The same, with the member's sessions living until `until`.
@@ -251,7 +300,11 @@ impl Primary {
             Moment::NEVER => Residence::Stay,
             until => Residence::Until(until),
         };
-        Self { sessions, again: until.min(self.again), ..self }
+        Self {
+            sessions,
+            again: until.min(self.again),
+            ..self
+        }
     }
 
     /// Whether new write clients have somewhere to go.
@@ -263,7 +316,10 @@ impl Primary {
     /// Why, for log, page and client.
     #[must_use]
     pub fn because(&self) -> Because {
-        Because::Row { row: self.row, member: self.member.clone() }
+        Because::Row {
+            row: self.row,
+            member: self.member.clone(),
+        }
     }
 
     /// The member as a target, if its address is known.
@@ -291,8 +347,14 @@ impl Primary {
         ledger: &Ledger,
         s: &Snapshot<'_>,
     ) -> Pool {
-        let says = self.member.as_ref().map_or(Says::Nothing, |member| ledger.says(member, s));
-        let standby = s.view.value().is_some_and(|view| view.config.is_standby_cluster());
+        let says = self
+            .member
+            .as_ref()
+            .map_or(Says::Nothing, |member| ledger.says(member, s));
+        let standby = s
+            .view
+            .value()
+            .is_some_and(|view| view.config.is_standby_cluster());
         // Nobody is ever proven here: what ends sessions is the member's own word or another holder of the lock.
         let sessions = match says {
             Says::StandbyLeader => Residence::Stay,
@@ -301,11 +363,16 @@ impl Primary {
                 self.sessions
             }
         };
-        let pool = Self { sessions, ..self.clone() };
-        if self.row == Row::StandbyCluster
-            && matches!(says, Says::StandbyLeader | Says::InRecovery)
+        let pool = Self {
+            sessions,
+            ..self.clone()
+        };
+        if self.row == Row::StandbyCluster && matches!(says, Says::StandbyLeader | Says::InRecovery)
         {
-            let asked = self.member.as_ref().and_then(|member| s.probes.get(member)?.rest.asked());
+            let asked = self
+                .member
+                .as_ref()
+                .and_then(|member| s.probes.get(member)?.rest.asked());
             let routing = pool.route(asked.unwrap_or(s.now).after(P2_CARRIES));
             return routing.leader_pool(listener, Verdict::Route, ledger, s);
         }
@@ -329,10 +396,15 @@ impl Primary {
                 .keys()
                 .map(|name| (name.clone(), Place::Out(Out::NotLeader)))
                 .collect(),
-            residents: target.iter().map(|target| (target.clone(), self.sessions)).collect(),
+            residents: target
+                .iter()
+                .map(|target| (target.clone(), self.sessions))
+                .collect(),
             valid_until: self.valid_until,
         };
-        let Some(member) = &self.member else { return pool };
+        let Some(member) = &self.member else {
+            return pool;
+        };
         let place = match target {
             None => Place::Out(Out::NoAddress),
             Some(_) if pool.verdict != Verdict::Route => Place::Out(Out::NotProven),

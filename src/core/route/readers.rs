@@ -39,9 +39,14 @@ pub(super) fn pool(
         .filter_map(|(name, _)| target(name, s))
         .collect();
     let mut valid_until = s.now.after(VALID);
-    if targets.is_empty() && listener.fallback == Some(To::Primary) && primary.routes() {
-        targets.extend(primary.target(s));
-        valid_until = valid_until.min(primary.valid_until);
+    if targets.is_empty()
+        && let Some(to) = listener.fallback
+    {
+        let instead = fall_back(listener, to, primary, ledger, s);
+        let names = instead.targets.iter().map(|target| target.member.clone());
+        places.extend(names.map(|name| (name, Place::Fallback)));
+        targets = instead.targets;
+        valid_until = valid_until.min(instead.valid_until);
     }
     let verdict = if targets.is_empty() {
         Verdict::Hold(Because::EmptyPool)
@@ -56,6 +61,24 @@ pub(super) fn pool(
         places,
         valid_until,
     }
+}
+
+/// The pool to use where this one is empty. Tags choose among the members of a pool, not among pools.
+fn fall_back(
+    listener: &Listener,
+    to: To,
+    primary: &Primary,
+    ledger: &Ledger,
+    s: &Snapshot<'_>,
+) -> Pool {
+    let tags = BTreeMap::new();
+    let instead = Listener {
+        to,
+        fallback: None,
+        tags,
+        ..listener.clone()
+    };
+    super::pool(&instead, primary, ledger, s)
 }
 
 /// Whether a member belongs into the pool, by itself.
@@ -228,8 +251,8 @@ fn residents(
         .filter_map(|name| target(name, s))
         .map(|target| {
             // A member that took the lock and is not proven is no worse a place to read than it was.
-            let was_written_to = primary.member.as_ref() == Some(&target.member)
-                && primary.row != Row::OtherHolds;
+            let was_written_to =
+                primary.member.as_ref() == Some(&target.member) && primary.row != Row::OtherHolds;
             let left = match places.get(&target.member) {
                 Some(Place::Out(Out::SharedAddress)) => Residence::End,
                 Some(Place::Out(Out::IsLeader | Out::StrayPrimary)) if !welcome_primary => {
@@ -238,7 +261,9 @@ fn residents(
                 Some(Place::Out(_)) if was_written_to => primary.sessions,
                 Some(Place::Out(Out::StrayPrimary)) => Residence::End,
                 Some(Place::Out(_)) if listener.on_leave == OnLeave::Kill => Residence::End,
-                Some(Place::Out(_) | Place::In | Place::Kept) | None => Residence::Stay,
+                Some(Place::Out(_) | Place::In | Place::Kept | Place::Fallback) | None => {
+                    Residence::Stay
+                }
             };
             let stays = if targets.contains(&target) {
                 Residence::Stay

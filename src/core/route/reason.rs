@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{Ledger, Snapshot};
 use super::primary::Primary;
+use super::{Ledger, Snapshot};
 use crate::MemberName;
 use crate::probe::{Foreign, NoAnswer};
 
@@ -179,9 +179,18 @@ fn sentence(row: Row, member: Option<&MemberName>, f: &mut fmt::Formatter<'_>) -
         Row::InRecovery => write!(f, "{m} holds the lock but went into recovery"),
         Row::NotRunning => write!(f, "{m} holds the lock but does not run as primary yet"),
         Row::SilentProven => write!(f, "{m} holds the lock; its REST API is silent"),
-        Row::SilentUnproven => write!(f, "{m} holds the lock but has not answered for itself since it took it"),
-        Row::SplitBrain => write!(f, "etcd knows of no leader and another member than {m} claims the lock too"),
-        Row::Paused => write!(f, "the cluster is paused and the lock of {m} cannot be seen"),
+        Row::SilentUnproven => write!(
+            f,
+            "{m} holds the lock but has not answered for itself since it took it"
+        ),
+        Row::SplitBrain => write!(
+            f,
+            "etcd knows of no leader and another member than {m} claims the lock too"
+        ),
+        Row::Paused => write!(
+            f,
+            "the cluster is paused and the lock of {m} cannot be seen"
+        ),
         Row::GoneRetained => write!(f, "the leader key is gone but {m} says it holds on"),
         Row::GoneWithoutLock => write!(f, "{m} runs but has lost the lock"),
         Row::GoneInRecovery => write!(f, "the leader key is gone and {m} is in recovery"),
@@ -207,6 +216,8 @@ pub enum Alarm {
     SharedAddress(MemberName, MemberName),
     /// The prefix is empty.
     NoCluster,
+    /// The prefix is empty, and the file says `etcd:`, which to Patroni means the store of etcd's v2 API.
+    NoClusterInVersion3,
 }
 
 impl fmt::Display for Alarm {
@@ -214,14 +225,24 @@ impl fmt::Display for Alarm {
         match self {
             Self::LeaderKeyGarbage => f.write_str("the leader key names no member of the cluster"),
             Self::HolderSilent(member) => {
-                write!(f, "{member} holds the lock but its REST API has not answered since it took it")
+                write!(
+                    f,
+                    "{member} holds the lock but its REST API has not answered since it took it"
+                )
             }
             Self::TwoPrimaries(one, other) => {
-                write!(f, "{one} and {other} both run as primary; only the holder of the lock is routed to")
+                write!(
+                    f,
+                    "{one} and {other} both run as primary; only the holder of the lock is routed to"
+                )
             }
             Self::ForeignAnswer(member, what) => write!(f, "REST address of {member}: {what}"),
             Self::SharedAddress(one, other) => write!(f, "{one} and {other} have the same address"),
             Self::NoCluster => f.write_str("etcd holds no key under this scope and namespace"),
+            Self::NoClusterInVersion3 => f.write_str(
+                "etcd's v3 store holds no key under this scope and namespace; the file has an etcd: section, \
+                 with which Patroni uses the v2 store: have Patroni use etcd3:",
+            ),
         }
     }
 }
@@ -231,6 +252,9 @@ pub(super) fn alarms(primary: &Primary, ledger: &Ledger, s: &Snapshot<'_>) -> Ve
     let mut alarms = Vec::new();
     match (primary.row, &primary.member) {
         (Row::Garbage, _) => alarms.push(Alarm::LeaderKeyGarbage),
+        (Row::NoCluster, _) if s.cluster.etcd.version2_section => {
+            alarms.push(Alarm::NoClusterInVersion3);
+        }
         (Row::NoCluster, _) => alarms.push(Alarm::NoCluster),
         // A holder that was not asked yet is not silent.
         (Row::SilentUnproven, Some(member)) if ledger.was_looked_at(member, s) => {

@@ -64,10 +64,12 @@ pub enum Verdict {
 /// Where a member stands in a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Among the targets; `lag_unknown` while it is there on trust, `stale` while only etcd speaks for it.
+    /// Among the targets.
     In,
     /// Among the targets because nobody in the pool answers: kept, since an empty pool would be worse.
     Kept,
+    /// Among the targets because the pool is empty and this one is of the listener's `fallback`.
+    Fallback,
     /// Left out.
     Out(Out),
 }

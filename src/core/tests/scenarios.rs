@@ -3,6 +3,7 @@
 //! Every `scenarios/*.txt` is a sentence about behaviour for a name, and a script: what happens, `----`, what
 //! the router decides then. `UPDATE=1 cargo test -p trunkline-core --test scenarios` writes down what it decides
 //! now; read the diff before you believe it. The language stands in `scenarios/README.md`.
+#![allow(clippy::expect_used, reason = "a test that cannot go on ends there")]
 #![expect(
     clippy::disallowed_methods,
     reason = "the scenarios are files, and UPDATE is a variable"

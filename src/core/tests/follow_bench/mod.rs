@@ -22,7 +22,10 @@ impl Bench {
     pub(crate) fn new(endpoints: usize) -> Self {
         let now = Moment::from_boot(Duration::from_secs(1_000));
         let prefix = Prefix::new("service", &Scope::from("demo"));
-        Self { follow: Follow::new(prefix, endpoints, now), now }
+        Self {
+            follow: Follow::new(prefix, endpoints, now),
+            now,
+        }
     }
 
     /// Listed at revision 10, with pg-1 as the leader since revision 5, and proven by a read.
@@ -98,7 +101,11 @@ pub(crate) fn in_term(term: u64, revision: i64) -> Header {
 }
 
 pub(crate) fn of_store(store: u64, term: u64, revision: i64) -> Header {
-    Header { cluster: ClusterId(store), revision: Revision(revision), term: RaftTerm(term) }
+    Header {
+        cluster: ClusterId(store),
+        revision: Revision(revision),
+        term: RaftTerm(term),
+    }
 }
 
 /// The leader key, created at a revision.
@@ -124,7 +131,11 @@ pub(crate) fn leader_gone(revision: i64) -> Change {
 /// The answer to a proof read.
 pub(crate) fn read(header: Header, leader: Option<KeyValue>) -> Outcome {
     let lease = leader.as_ref().and_then(|kv| kv.lease);
-    let lease = lease.map(|lease| LeaseLeft { lease, left: 20, granted: 30 });
+    let lease = lease.map(|lease| LeaseLeft {
+        lease,
+        left: 20,
+        granted: 30,
+    });
     Outcome::Read(header, leader, lease)
 }
 

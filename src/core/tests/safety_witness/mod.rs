@@ -59,7 +59,11 @@ impl Witness {
         match world.view().value().map(|view| &view.lock) {
             Some(Lock::Held { tenure, .. }) => {
                 self.gone = None;
-                if self.tenure.as_ref().is_none_or(|(known, _)| known != tenure) {
+                if self
+                    .tenure
+                    .as_ref()
+                    .is_none_or(|(known, _)| known != tenure)
+                {
                     self.tenure = Some((tenure.clone(), now));
                 }
             }
@@ -77,7 +81,10 @@ impl Witness {
         if let Some(tenure) = self.holder().cloned()
             && self.is_live(&tenure, now)
             && self.primary(&tenure.holder, world).is_some()
-            && self.proven.as_ref().is_none_or(|(known, _)| *known != tenure)
+            && self
+                .proven
+                .as_ref()
+                .is_none_or(|(known, _)| *known != tenure)
         {
             self.proven = Some((tenure, None));
         }
@@ -101,15 +108,24 @@ impl Witness {
         if self.holder().is_some_and(|tenure| tenure.holder != *member) {
             return Err(format!("routes to {member} while another holds the lock"));
         }
-        let proven = self.proven.as_ref().ok_or("routes before anybody was proven")?;
+        let proven = self
+            .proven
+            .as_ref()
+            .ok_or("routes before anybody was proven")?;
         if proven.0.holder != *member {
             return Err(format!("routes to {member}, who was not proven last"));
         }
-        let p1 = self.holder().filter(|tenure| self.is_live(tenure, now)).cloned();
+        let p1 = self
+            .holder()
+            .filter(|tenure| self.is_live(tenure, now))
+            .cloned();
         let p2 = self.primary(member, world);
         let p3 = accepts(member, world);
         let since = |at: Moment| at.after(THREE_SECONDS);
-        let lock = self.proof.as_ref().map(|proof| since(proof.asked).min(proof.deadline));
+        let lock = self
+            .proof
+            .as_ref()
+            .map(|proof| since(proof.asked).min(proof.deadline));
         let in_tenure = p1.as_ref() == Some(&proven.0);
         let end = match (p1, p2, p3) {
             (Some(_), Some((asked, _)), _) => lock.map(|lock| lock.min(since(asked))),
@@ -126,7 +142,9 @@ impl Witness {
         let end = end.ok_or_else(|| format!("routes to {member} without proof: {p2:?} {p3:?}"))?;
         let valid = table.pools[0].valid_until;
         if valid <= now || valid > end {
-            return Err(format!("valid until {valid}, at {now}, with evidence until {end}"));
+            return Err(format!(
+                "valid until {valid}, at {now}, with evidence until {end}"
+            ));
         }
         match self.target.replace((member.clone(), tenure.clone())) {
             Some((before, had)) if before != *member && had == tenure => {
@@ -147,14 +165,21 @@ impl Witness {
                 Residence::Until(until) => *until,
             };
             if until <= now {
-                return Err(format!("sessions on {member} until {until}, and it is {now}"));
+                return Err(format!(
+                    "sessions on {member} until {until}, and it is {now}"
+                ));
             }
             if self.holder().is_some_and(|tenure| tenure.holder != *member) {
-                return Err(format!("sessions live on {member} while another holds the lock"));
+                return Err(format!(
+                    "sessions live on {member} while another holds the lock"
+                ));
             }
             let word = self.proven.as_ref().and_then(|(_, word)| *word);
             let word = word.map_or(Moment::BOOT, |asked| asked.after(THREE_SECONDS));
-            let deadline = self.proof.as_ref().map_or(Moment::BOOT, |proof| proof.deadline);
+            let deadline = self
+                .proof
+                .as_ref()
+                .map_or(Moment::BOOT, |proof| proof.deadline);
             let paused = self.proof.as_ref().is_some_and(|proof| proof.paused);
             let limit = match (self.gone, table.primary.row) {
                 _ if paused => Moment::NEVER,
@@ -166,7 +191,9 @@ impl Witness {
                 (None, _) => deadline.max(word),
             };
             if until > limit {
-                return Err(format!("sessions on {member} until {until}, beyond {limit}"));
+                return Err(format!(
+                    "sessions on {member} until {until}, beyond {limit}"
+                ));
             }
         }
         Ok(())
@@ -183,7 +210,10 @@ impl Witness {
         if matches!(table.pools[0].verdict, Verdict::Refuse(_)) {
             return Err("refuses, and this is no standby cluster".into());
         }
-        let Some(tenure) = self.holder().filter(|tenure| self.is_live(tenure, world.now)) else {
+        let Some(tenure) = self
+            .holder()
+            .filter(|tenure| self.is_live(tenure, world.now))
+        else {
             return Ok(());
         };
         let handover = view.is_some_and(|view| view.failover.is_some());
@@ -193,14 +223,20 @@ impl Witness {
         });
         let proven = self.primary(&tenure.holder, world).is_some();
         if proven && known && !handover && !contradicted {
-            return Err(format!("holds although {tenure} is proven: {:?}", table.primary.row));
+            return Err(format!(
+                "holds although {tenure} is proven: {:?}",
+                table.primary.row
+            ));
         }
         Ok(())
     }
 
     /// Who holds the lock by etcd's last word.
     fn holder(&self) -> Option<&Tenure> {
-        self.tenure.as_ref().map(|(tenure, _)| tenure).filter(|_| self.gone.is_none())
+        self.tenure
+            .as_ref()
+            .map(|(tenure, _)| tenure)
+            .filter(|_| self.gone.is_none())
     }
 
     fn is_live(&self, tenure: &Tenure, now: Moment) -> bool {
@@ -213,7 +249,9 @@ impl Witness {
 
     fn can_be_asked(&self, now: Moment) -> bool {
         let lately = |at: Moment| now < at.after(THREE_SECONDS);
-        let Some((tenure, first)) = &self.tenure else { return false };
+        let Some((tenure, first)) = &self.tenure else {
+            return false;
+        };
         let proven = self.proof.as_ref().filter(|proof| proof.tenure == *tenure);
         lately(*first) || proven.is_some_and(|proof| lately(proof.asked))
     }
@@ -232,19 +270,23 @@ impl Witness {
 
     fn answer<'w>(&self, member: &MemberName, world: &'w World) -> Option<(&'w Answer, Moment)> {
         let (answer, asked) = world.probe(member)?.rest.fresh()?;
-        let since = self.tenure.as_ref().map_or(Moment::BOOT, |(_, first)| *first);
+        let since = self
+            .tenure
+            .as_ref()
+            .map_or(Moment::BOOT, |(_, first)| *first);
         (asked >= since && world.now < asked.after(THREE_SECONDS)).then_some((answer, asked))
     }
 
     fn holds_on(&self, member: &MemberName, gone: Moment, world: &World) -> bool {
-        self.primary(member, world).is_some_and(|(asked, code)| code == 200 && asked >= gone)
+        self.primary(member, world)
+            .is_some_and(|(asked, code)| code == 200 && asked >= gone)
     }
 
     /// In pause, a lock that was proven less than ttl ago and a PostgreSQL that accepts carry.
     fn pause_carries(&self, now: Moment) -> bool {
-        self.proof.as_ref().is_some_and(|proof| {
-            proof.paused && now <= proof.asked.after(proof.granted)
-        })
+        self.proof
+            .as_ref()
+            .is_some_and(|proof| proof.paused && now <= proof.asked.after(proof.granted))
     }
 }
 
@@ -255,7 +297,9 @@ fn accepts(member: &MemberName, world: &World) -> Option<Moment> {
 
 /// D by the book: sent + TTL - (1 s + 1 %), if the lease lives and is the key's.
 fn proof(reading: &Reading, paused: bool) -> Option<Proof> {
-    let Lock::Held { tenure, lease } = Lock::of(reading.leader.as_ref()) else { return None };
+    let Lock::Held { tenure, lease } = Lock::of(reading.leader.as_ref()) else {
+        return None;
+    };
     let left = reading.lease.filter(|left| Some(left.lease) == lease)?;
     if left.left <= 0 || left.left > left.granted {
         return None;

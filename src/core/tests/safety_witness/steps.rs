@@ -84,7 +84,10 @@ pub(crate) fn any_step() -> impl Strategy<Value = Step> {
 /// Three members, a router with a write listener, nobody leads.
 pub(crate) fn cluster() -> World {
     let mut world = World::new();
-    world.cluster.listeners.push(Listener::new("write", vec![Bind::any(5000)], To::Primary));
+    world
+        .cluster
+        .listeners
+        .push(Listener::new("write", vec![Bind::any(5000)], To::Primary));
     world.etcd.put("initialize", crate::world::SYSTEM_ID);
     world.etcd.put("config", r#"{"ttl":30}"#);
     for name in MEMBERS {
@@ -132,16 +135,24 @@ pub(crate) fn happen(step: &Step, world: &mut World) {
         }
         Step::Silent(member) => world.node(MEMBERS[member]).rest = Err(NoAnswer::TimedOut),
         Step::Postgres(member, accepts) => {
-            let answer = if accepts { Accepts::Yes } else { Accepts::NotNow };
+            let answer = if accepts {
+                Accepts::Yes
+            } else {
+                Accepts::NotNow
+            };
             world.node(MEMBERS[member]).accepts = Ok(answer);
         }
         Step::Pause(paused) => {
-            world.etcd.put("config", &format!(r#"{{"ttl":30,"pause":{paused}}}"#));
+            world
+                .etcd
+                .put("config", &format!(r#"{{"ttl":30,"pause":{paused}}}"#));
         }
         Step::Switchover(None) => world.etcd.put("failover", "{}"),
         Step::Switchover(Some(member)) => {
             let leader = MEMBERS[member];
-            world.etcd.put("failover", &format!(r#"{{"leader":"{leader}"}}"#));
+            world
+                .etcd
+                .put("failover", &format!(r#"{{"leader":"{leader}"}}"#));
         }
         Step::Key(member, true) => world.publish(MEMBERS[member]),
         Step::Key(member, false) => world.etcd.delete(&format!("members/{}", MEMBERS[member])),

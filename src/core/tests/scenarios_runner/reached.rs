@@ -16,6 +16,7 @@ const KINDS: &[&str] = &[
     "a pool that refuses",
     "a member in",
     "a member kept",
+    "a member by fallback",
     "sessions that stay",
     "sessions that stay for a while",
     "sessions that end",
@@ -25,6 +26,7 @@ const KINDS: &[&str] = &[
     "alarm: foreign answer",
     "alarm: shared address",
     "alarm: no cluster",
+    "alarm: no cluster in etcd's v3 store",
     "the lock read elsewhere",
 ];
 
@@ -56,6 +58,7 @@ impl Reached {
                 match place {
                     Place::In => drop(self.kinds.insert("a member in")),
                     Place::Kept => drop(self.kinds.insert("a member kept")),
+                    Place::Fallback => drop(self.kinds.insert("a member by fallback")),
                     Place::Out(why) => drop(self.outs.insert(*why)),
                 }
             }
@@ -100,5 +103,6 @@ fn alarm(alarm: &Alarm) -> &'static str {
         Alarm::ForeignAnswer(..) => "alarm: foreign answer",
         Alarm::SharedAddress(..) => "alarm: shared address",
         Alarm::NoCluster => "alarm: no cluster",
+        Alarm::NoClusterInVersion3 => "alarm: no cluster in etcd's v3 store",
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use trunkline_core::route::change::Change;
-use trunkline_core::route::{Place, Pool, Residence, Table, Verdict};
+use trunkline_core::route::{Pool, Residence, Table, Verdict};
 use trunkline_core::{MemberName, Moment};
 
 use crate::world::{START, World};
@@ -35,11 +35,6 @@ pub(crate) fn of(table: &Table, change: &Change, world: &World, shown: Shown) ->
         out.push('\n');
         for (member, place) in &pool.places {
             let sessions = residence(pool, member);
-            let place = match place {
-                // The fallback to the primary is a target although its place is elsewhere.
-                Place::Out(_) if is_target(pool, member) => format!("{place}, but all there is"),
-                Place::In | Place::Kept | Place::Out(_) => place.to_string(),
-            };
             let _ = writeln!(out, "  {member} {place}; sessions {sessions}");
         }
     }
@@ -61,10 +56,6 @@ pub(crate) fn of(table: &Table, change: &Change, world: &World, shown: Shown) ->
         let _ = writeln!(out, "looks again at {}", time(table.again));
     }
     out
-}
-
-fn is_target(pool: &Pool, member: &MemberName) -> bool {
-    pool.targets.iter().any(|target| target.member == *member)
 }
 
 fn residence(pool: &Pool, member: &MemberName) -> String {

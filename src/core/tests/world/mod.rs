@@ -4,7 +4,10 @@
 //! Members and keys are made from the JSON Patroni writes, never from Rust values: what a test says holds for
 //! the bytes of a real cluster. The world decides nothing; it only asks as often as it is told to.
 
-#![allow(dead_code, reason = "each test binary that has this module uses another part of it")]
+#![allow(
+    dead_code,
+    reason = "each test binary that has this module uses another part of it"
+)]
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
