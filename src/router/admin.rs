@@ -1,13 +1,46 @@
 //! The stats port: the page for people, JSON and metrics for programs, all from the snapshot sessions route by.
+//!
+//! This file is the server: it takes connections and bounds them. What is answered stands in [`answers`], what
+//! there is to tell in [`stats`], how it looks in [`page`]. Nothing here decides, and nothing here can be slowed
+//! down by whoever connects: every connection carries one request, has a deadline, and gives its place to a
+//! newcomer when there are too many.
 
+use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use trunkline_core::Moment;
+use trunkline_io::clock;
 use trunkline_io::metrics::Recorder;
 use trunkline_io::shutdown::Tasks;
 
 use crate::control::Running;
 use crate::door::Door;
+use crate::metrics::Gauges;
+
+mod answers;
+mod ready;
+pub mod stats;
+
+/// How many connections there may be at once; one more takes the place of the oldest.
+const CONNECTIONS: usize = 64;
+/// How long a client may take to say what it wants.
+const REQUEST: Duration = Duration::from_secs(5);
+/// How long a connection may take from its first byte to its last.
+const CONNECTION: Duration = Duration::from_secs(15);
+/// How large a request's line and headers may be, in bytes.
+const HEAD: usize = 16 * 1024;
+/// How many headers a request may have.
+const HEADERS: usize = 64;
+/// How long to rest when the process is out of descriptors.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 
 /// What the stats port shows.
 #[derive(Debug)]
@@ -16,12 +49,14 @@ pub struct Admin {
     doors: Vec<Arc<Door>>,
     recorder: Recorder,
     tasks: Tasks,
+    began: Moment,
+    gauges: Gauges,
 }
 
 impl Admin {
-    /// Everything there is to show.
+    /// Everything there is to show. The program's uptime counts from here.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         clusters: Vec<Running>,
         doors: Vec<Arc<Door>>,
         recorder: Recorder,
@@ -32,11 +67,85 @@ impl Admin {
             doors,
             recorder,
             tasks,
+            began: clock::now(),
+            gauges: Gauges::default(),
         }
     }
 }
 
-/// Serves until the program ends.
+/// Serves until the program ends. It goes on while the program drains: that is when people look.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
-    let _ = (listener, admin);
+    let mut places = Places::default();
+    let ending = admin.tasks.ending().clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = ending.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((client, _)) => {
+                let place = places.take(&ending);
+                let served = connection(client, place, Arc::clone(&admin));
+                admin.tasks.spawn("stats connection", served);
+            }
+            Err(error) => survive(&error).await,
+        }
+    }
+}
+
+/// Serves one connection, as long as its place is its own.
+async fn connection(client: TcpStream, place: CancellationToken, admin: Arc<Admin>) {
+    // Whatever way this ends, the place is free afterwards.
+    let free = place.clone().drop_guard();
+    let service = service_fn(move |request| {
+        let answer = answers::to(&request, &admin);
+        async move { Ok::<_, std::convert::Infallible>(answer) }
+    });
+    let exchange = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST)
+        .max_buf_size(HEAD)
+        .max_headers(HEADERS)
+        // A connection that stays would keep a place from somebody who asks.
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(client), service);
+    // Clients that leave, stall or speak no HTTP are their own affair.
+    let _ = place
+        .run_until_cancelled(timeout(CONNECTION, exchange))
+        .await;
+    drop(free);
+}
+
+/// The places of the connections there are, the oldest first. A token that is cancelled is a place that is free.
+#[derive(Default)]
+struct Places(VecDeque<CancellationToken>);
+
+impl Places {
+    /// A place, at the cost of the oldest connection if none is free: many silent clients keep nobody out.
+    fn take(&mut self, ending: &CancellationToken) -> CancellationToken {
+        self.0.retain(|place| !place.is_cancelled());
+        if self.0.len() >= CONNECTIONS
+            && let Some(oldest) = self.0.pop_front()
+        {
+            oldest.cancel();
+        }
+        let place = ending.child_token();
+        self.0.push_back(place.clone());
+        place
+    }
+}
+
+/// Errors of one connection are that connection's; being out of descriptors passes.
+async fn survive(error: &io::Error) {
+    let is_its_own = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    );
+    if !is_its_own {
+        tracing::error!("accepting on the stats port failed: {error}");
+        sleep(OUT_OF_DESCRIPTORS).await;
+    }
 }

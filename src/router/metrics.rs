@@ -1,9 +1,12 @@
 //! Every metric of the router, by name, in one place.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+use crate::admin::stats::{ClusterStats, ListenerStats, Stats};
 use crate::door::Door;
 
 const ACCEPTED: &str = "trunkline_clients_accepted_total";
@@ -11,36 +14,76 @@ const ACCEPT_FAILED: &str = "trunkline_accept_failures_total";
 const CONNECT: &str = "trunkline_connect_seconds";
 const CONNECT_FAILED: &str = "trunkline_connect_failures_total";
 const ENDED: &str = "trunkline_sessions_ended_total";
+const HELD_TOTAL: &str = "trunkline_holds_total";
+const REFUSED: &str = "trunkline_clients_refused_total";
+const KILLED: &str = "trunkline_sessions_killed_total";
 const CLIENTS: &str = "trunkline_clients";
 const HELD: &str = "trunkline_clients_held";
+const SESSIONS: &str = "trunkline_sessions";
 const TARGETS: &str = "trunkline_targets";
-const PROOF_AGE: &str = "trunkline_proof_age_seconds_now";
+const ETCD_OK: &str = "trunkline_etcd_ok";
+const PROOF_AGE: &str = "trunkline_proof_age_seconds";
+const ALARMS: &str = "trunkline_alarms";
 const LEADER: &str = "trunkline_leader";
+const MEMBER_OK: &str = "trunkline_member_ok";
+const LAG: &str = "trunkline_member_lag_bytes";
+const BUILD: &str = "trunkline_build_info";
+const UPTIME: &str = "trunkline_uptime_seconds";
 
 /// Says what each metric means; shown as HELP.
 pub fn describe() {
-    describe_counter!(ACCEPTED, "Clients accepted, by listener.");
-    describe_counter!(ACCEPT_FAILED, "Times accepting failed, by listener.");
+    for (name, meaning) in [
+        (ACCEPTED, "Clients accepted, by listener."),
+        (ACCEPT_FAILED, "Times accepting failed, by listener."),
+        (
+            CONNECT_FAILED,
+            "Connections to members that failed, by listener.",
+        ),
+        (ENDED, "Sessions that ended, by listener and how."),
+        (
+            HELD_TOTAL,
+            "Clients that had to wait for a target, by listener.",
+        ),
+        (REFUSED, "Clients that were told to go away, by listener."),
+        (
+            KILLED,
+            "Sessions ended because routing said so, by listener.",
+        ),
+    ] {
+        describe_counter!(name, meaning);
+    }
+    for (name, meaning) in [
+        (
+            CLIENTS,
+            "Clients connected now, held ones included, by listener.",
+        ),
+        (HELD, "Clients waiting for a target now, by listener."),
+        (SESSIONS, "Sessions now, by listener and member."),
+        (
+            TARGETS,
+            "Members new sessions may be sent to now, by listener: 0 is an outage.",
+        ),
+        (ETCD_OK, "1 while etcd can be asked, by cluster."),
+        (
+            PROOF_AGE,
+            "Seconds since the last proof of the leader lock was asked for, by cluster.",
+        ),
+        (ALARMS, "States somebody may be needed for, by cluster."),
+        (LEADER, "1 for the member that holds the leader lock."),
+        (MEMBER_OK, "1 while the member's REST API answers."),
+        (
+            LAG,
+            "Bytes of WAL the member is behind the leader; NaN where that is unknown.",
+        ),
+        (BUILD, "Always 1; the version is a label."),
+        (UPTIME, "Seconds since the router was started."),
+    ] {
+        describe_gauge!(name, meaning);
+    }
     describe_histogram!(
         CONNECT,
         "Seconds it took to connect to a member, by listener."
     );
-    describe_counter!(
-        CONNECT_FAILED,
-        "Connections to members that failed, by listener."
-    );
-    describe_counter!(ENDED, "Sessions that ended, by listener and how.");
-    describe_gauge!(CLIENTS, "Clients connected now, by listener.");
-    describe_gauge!(HELD, "Clients waiting for a target now, by listener.");
-    describe_gauge!(
-        TARGETS,
-        "Members new sessions may be sent to now, by listener."
-    );
-    describe_gauge!(
-        PROOF_AGE,
-        "Seconds since the last proof of the leader lock was asked for."
-    );
-    describe_gauge!(LEADER, "1 for the member that holds the leader lock.");
 }
 
 fn labels(door: &Door) -> [(&'static str, String); 2] {
@@ -71,20 +114,123 @@ pub(crate) fn session_ended(door: &Door, how: &'static str) {
     counter!(ENDED, &[cluster, listener, ("how", how.to_owned())]).increment(1);
 }
 
-/// Brings the gauges of a listener up to date, when somebody reads them.
-pub(crate) fn show_listener(door: &Door, targets: usize) {
-    use std::sync::atomic::Ordering::Relaxed;
-    gauge!(CLIENTS, &labels(door)).set(door.count.clients.load(Relaxed));
-    gauge!(HELD, &labels(door)).set(door.count.held.load(Relaxed));
-    gauge!(TARGETS, &labels(door)).set(u32::try_from(targets).unwrap_or(u32::MAX));
+/// The gauges, which are brought up to date when somebody reads them.
+///
+/// A gauge keeps its last value for ever, so those of members that are gone have to be remembered and cleared.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    told: Mutex<BTreeSet<OfMember>>,
 }
 
-/// The same for a cluster.
-pub(crate) fn show_cluster(cluster: &str, proof_age: Option<Duration>, members: &[(String, bool)]) {
-    let age = proof_age.map_or(f64::INFINITY, |age| age.as_secs_f64());
-    gauge!(PROOF_AGE, "cluster" => cluster.to_owned()).set(age);
-    for (member, leads) in members {
-        let labels = [("cluster", cluster.to_owned()), ("member", member.clone())];
-        gauge!(LEADER, &labels).set(f64::from(u8::from(*leads)));
+/// What the series of a member are told apart by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct OfMember {
+    cluster: String,
+    member: String,
+    /// Where the series is one listener's.
+    listener: Option<String>,
+}
+
+impl Gauges {
+    /// Brings everything up to date with `stats`.
+    pub(crate) fn show(&self, stats: &Stats) {
+        gauge!(BUILD, "version" => stats.version).set(1);
+        gauge!(UPTIME).set(stats.uptime_seconds);
+        let mut now = BTreeSet::new();
+        for cluster in &stats.clusters {
+            show_cluster(cluster);
+            show_members(cluster, &mut now);
+            for listener in &cluster.listeners {
+                show_listener(&cluster.name, listener, &mut now);
+            }
+        }
+        // What a panic elsewhere left here is still a list of names.
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in told.difference(&now) {
+            gone.clear();
+        }
+        *told = now;
     }
+}
+
+impl OfMember {
+    fn labels(&self) -> Vec<(&'static str, String)> {
+        let mut labels = vec![
+            ("cluster", self.cluster.clone()),
+            ("member", self.member.clone()),
+        ];
+        labels.extend(self.listener.clone().map(|name| ("listener", name)));
+        labels
+    }
+
+    fn clear(&self) {
+        let labels = self.labels();
+        if self.listener.is_some() {
+            gauge!(SESSIONS, &labels).set(0);
+        } else {
+            gauge!(LEADER, &labels).set(0);
+            gauge!(MEMBER_OK, &labels).set(0);
+            gauge!(LAG, &labels).set(f64::NAN);
+        }
+    }
+}
+
+fn show_cluster(cluster: &ClusterStats) {
+    let name = &cluster.name;
+    let age = cluster.etcd.proof_age_seconds.unwrap_or(f64::INFINITY);
+    gauge!(PROOF_AGE, "cluster" => name.clone()).set(age);
+    gauge!(ETCD_OK, "cluster" => name.clone()).set(one_if(cluster.etcd.cause.is_none()));
+    gauge!(ALARMS, "cluster" => name.clone()).set(as_f64(cluster.alarms.len()));
+}
+
+fn show_members(cluster: &ClusterStats, now: &mut BTreeSet<OfMember>) {
+    for member in &cluster.members {
+        let series = OfMember {
+            cluster: cluster.name.clone(),
+            member: member.name.clone(),
+            listener: None,
+        };
+        let labels = series.labels();
+        gauge!(LEADER, &labels).set(one_if(cluster.leader.as_ref() == Some(&member.name)));
+        gauge!(MEMBER_OK, &labels).set(one_if(member.rest.ok));
+        let leads = cluster.leader.as_ref() == Some(&member.name);
+        let lag = member.lag_bytes.map(|bytes| bytes as f64);
+        gauge!(LAG, &labels).set(lag.unwrap_or(if leads { 0.0 } else { f64::NAN }));
+        now.insert(series);
+    }
+}
+
+fn show_listener(cluster: &str, listener: &ListenerStats, now: &mut BTreeSet<OfMember>) {
+    let labels = [
+        ("cluster", cluster.to_owned()),
+        ("listener", listener.name.clone()),
+    ];
+    gauge!(CLIENTS, &labels).set(listener.clients);
+    gauge!(HELD, &labels).set(listener.held);
+    let routes = listener.state == "routing";
+    gauge!(TARGETS, &labels).set(as_f64(if routes { listener.targets.len() } else { 0 }));
+    // Shown from the start: an alert cannot be written on a counter that appears with its first event.
+    counter!(ACCEPTED, &labels).increment(0);
+    counter!(HELD_TOTAL, &labels).absolute(listener.counters.held_total);
+    counter!(REFUSED, &labels).absolute(listener.counters.refused);
+    counter!(KILLED, &labels).absolute(listener.counters.killed);
+    counter!(ACCEPT_FAILED, &labels).increment(0);
+    counter!(CONNECT_FAILED, &labels).increment(0);
+    for place in &listener.members {
+        let series = OfMember {
+            cluster: cluster.to_owned(),
+            member: place.member.clone(),
+            listener: Some(listener.name.clone()),
+        };
+        gauge!(SESSIONS, &series.labels()).set(place.sessions);
+        now.insert(series);
+    }
+}
+
+fn one_if(so: bool) -> f64 {
+    f64::from(u8::from(so))
+}
+
+fn as_f64(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }

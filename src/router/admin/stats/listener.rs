@@ -1,0 +1,173 @@
+//! A listener's part of the document: what it does with a client that comes now, and why with each member.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use trunkline_core::MemberName;
+use trunkline_core::config::router::To;
+use trunkline_core::route::{Out, Place, Pool, Target};
+
+use super::cluster::AsOf;
+use super::{CounterStats, ListenerStats, PlaceStats, TargetStats, Tone};
+use crate::admin::ready::Standing;
+use crate::door::Door;
+use crate::published::{Lane, Snapshot};
+
+impl ListenerStats {
+    /// A listener, by the snapshot its sessions route by; `None` if that knows no such listener.
+    pub(super) fn of(door: &Door, snapshot: &Snapshot, as_of: &AsOf) -> Option<Self> {
+        let lane = snapshot.lanes.get(door.number)?;
+        let pool = &lane.pool;
+        let standing = Standing::of(pool, as_of.now);
+        let count = &door.count;
+        Some(Self {
+            name: door.config.name.clone(),
+            bind: door.config.bind.iter().map(ToString::to_string).collect(),
+            to: door.config.to.as_str(),
+            state: standing.word(),
+            because: match &standing {
+                Standing::Routing => destination(door, pool, snapshot),
+                Standing::Holding(because) | Standing::Refusing(because) => because.clone(),
+            },
+            clients: count.clients.load(Relaxed),
+            held: count.held.load(Relaxed),
+            sessions: lane
+                .residents
+                .iter()
+                .map(|seat| seat.sessions.load(Relaxed))
+                .sum(),
+            targets: targets(lane),
+            members: pool
+                .places
+                .iter()
+                .map(|(member, place)| PlaceStats::of(member, place, door, lane, snapshot))
+                .collect(),
+            counters: CounterStats {
+                accepted: count.accepted.load(Relaxed),
+                held_total: count.held_total.load(Relaxed),
+                refused: count.refused.load(Relaxed),
+                killed: count.killed.load(Relaxed),
+            },
+        })
+    }
+}
+
+/// Why a pool that routes does: for the leader's pool by the write table, for readers by who is in.
+fn destination(door: &Door, pool: &Pool, snapshot: &Snapshot) -> String {
+    let names: Vec<&str> = pool
+        .targets
+        .iter()
+        .map(|target| target.member.as_str())
+        .collect();
+    let names = names.join(", ");
+    let alone = pool
+        .targets
+        .iter()
+        .all(|target| falls_back(pool, &target.member));
+    match door.config.to {
+        To::Primary => snapshot.table.primary.because().to_string(),
+        To::StandbyLeader => format!("new sessions go to {names}, which leads the standby cluster"),
+        To::Replicas | To::Sync | To::Any if alone => {
+            format!("no member of the pool can be used: new sessions go to the primary, {names}")
+        }
+        To::Replicas | To::Sync | To::Any => format!("new sessions go to {names}"),
+    }
+}
+
+/// Whether a member serves although the pool itself leaves it out.
+fn falls_back(pool: &Pool, member: &MemberName) -> bool {
+    matches!(pool.places.get(member), Some(Place::Out(_)))
+}
+
+fn targets(lane: &Lane) -> Vec<TargetStats> {
+    let target = |seat: &std::sync::Arc<crate::published::Seat>| {
+        let Target { member, address } = &seat.target;
+        TargetStats {
+            member: member.to_string(),
+            address: address.to_string(),
+            sessions: seat.sessions.load(Relaxed),
+        }
+    };
+    lane.targets.iter().map(target).collect()
+}
+
+impl PlaceStats {
+    fn of(
+        member: &MemberName,
+        place: &Place,
+        door: &Door,
+        lane: &Lane,
+        snapshot: &Snapshot,
+    ) -> Self {
+        let is_in = lane
+            .pool
+            .targets
+            .iter()
+            .any(|target| target.member == *member);
+        let (why, tone) = match place {
+            Place::In => (welcome(member, door, snapshot), Tone::Serves),
+            Place::Kept => (
+                "kept, since nobody in the pool answers".to_owned(),
+                Tone::Waiting,
+            ),
+            Place::Out(_) if is_in => (
+                "serves as the fallback, since nobody in the pool can".to_owned(),
+                Tone::Waiting,
+            ),
+            Place::Out(out) => (out.to_string(), tone(*out)),
+        };
+        Self {
+            member: member.to_string(),
+            is_in,
+            why,
+            sessions: lane
+                .residents
+                .iter()
+                .filter(|seat| seat.target.member == *member)
+                .map(|seat| seat.sessions.load(Relaxed))
+                .sum(),
+            tone,
+        }
+    }
+}
+
+/// Why a member is in.
+fn welcome(member: &MemberName, door: &Door, snapshot: &Snapshot) -> String {
+    let leads = snapshot.table.primary.member.as_ref() == Some(member);
+    let lag_unknown = || {
+        let known = snapshot.members.get(member);
+        known.is_some_and(|known| known.lag_unknown.is_some())
+    };
+    let why = match (door.config.to, leads) {
+        (To::StandbyLeader, _) => "leads the standby cluster",
+        (To::Primary | To::Any, true) => "the proven primary",
+        (To::Primary | To::Replicas | To::Sync | To::Any, _) => match door.config.max_lag {
+            Some(_) if lag_unknown() => {
+                "runs; its lag is not known, which is overlooked for a while"
+            }
+            Some(_) => "runs and lags no more than max_lag",
+            None => "runs",
+        },
+    };
+    why.to_owned()
+}
+
+/// Whether a member that is left out belongs out.
+const fn tone(out: Out) -> Tone {
+    match out {
+        Out::IsLeader
+        | Out::NotLeader
+        | Out::NoLoadBalance
+        | Out::TagMissing
+        | Out::NotSync
+        | Out::Backup
+        | Out::NotPreferred => Tone::Expected,
+        Out::NoAddress
+        | Out::NotProven
+        | Out::NotAskedYet
+        | Out::NoAnswer
+        | Out::NotRunning
+        | Out::Lagging
+        | Out::LagUnknown => Tone::Waiting,
+        Out::SharedAddress | Out::Foreign | Out::StrayPrimary => Tone::Alarm,
+    }
+}
