@@ -109,7 +109,7 @@ impl PlaceStats {
                 "kept, since nobody in the pool answers".to_owned(),
                 Tone::Waiting,
             ),
-            Place::Out(_) if is_in => (
+            Place::Fallback => (
                 "serves as the fallback, since nobody in the pool can".to_owned(),
                 Tone::Waiting,
             ),
