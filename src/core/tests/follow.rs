@@ -428,7 +428,10 @@ fn an_answer_from_before_an_election_is_late_and_not_another_store() {
     bench.wait(10_000);
     let (list, _) = bench.wants().list.expect("a listing");
     bench.read(in_term(4, 20), Some(leader("pg-1", 5)));
-    bench.take(list, Outcome::Listed(in_term(3, 19), vec![leader("pg-1", 5)]));
+    bench.take(
+        list,
+        Outcome::Listed(in_term(3, 19), vec![leader("pg-1", 5)]),
+    );
     assert!(!bench.follow.notices().contains(&Notice::Rebuilt));
 }
 
