@@ -26,6 +26,7 @@ use crate::door::Door;
 use crate::metrics::Gauges;
 
 mod answers;
+mod page;
 mod ready;
 pub mod stats;
 

@@ -142,9 +142,10 @@ fn welcome(member: &MemberName, door: &Door, snapshot: &Snapshot) -> String {
         (To::Primary | To::Any, true) => "the proven primary",
         (To::Primary | To::Replicas | To::Sync | To::Any, _) => match door.config.max_lag {
             Some(_) if lag_unknown() => {
-                "runs; its lag is not known, which is overlooked for a while"
+                "runs; how far it lags is not known, which is overlooked for a while"
             }
-            Some(_) => "runs and lags no more than max_lag",
+            Some(_) => "runs, and lags no more than max_lag",
+            None if door.config.to == To::Sync => "runs, and is a synchronous standby",
             None => "runs",
         },
     };
