@@ -150,3 +150,6 @@ async fn survive(error: &io::Error) {
         sleep(OUT_OF_DESCRIPTORS).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

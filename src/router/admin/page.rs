@@ -98,7 +98,7 @@ fn or_dash(value: &Option<impl Display>) -> String {
 }
 
 /// A size in PostgreSQL's units, which count by 1024.
-fn size_or_dash(bytes: &Option<u64>) -> String {
+pub(super) fn size_or_dash(bytes: &Option<u64>) -> String {
     let Some(bytes) = *bytes else {
         return "–".to_owned();
     };
@@ -132,7 +132,7 @@ fn ago(seconds: &f64) -> String {
 }
 
 /// A time span in the two largest units that matter.
-fn span(seconds: &f64) -> String {
+pub(super) fn span(seconds: &f64) -> String {
     if *seconds < 10.0 {
         return format!("{seconds:.1} s");
     }
