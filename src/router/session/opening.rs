@@ -122,7 +122,7 @@ impl<'r> Opening<'r> {
                 }
             }
             // The server was lost before it answered anything: the client does not know of it.
-            self.search.doubt(&found.seat.target.member);
+            self.search.lost(&found.seat.target.member);
         }
     }
 
