@@ -5,6 +5,7 @@
 //! client can still be held again, whatever became of the server.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -149,14 +150,25 @@ impl<'r> Opening<'r> {
                     Heard::ServerLost => {}
                     Heard::ServerFirst(found) => return Ok((Next::Pump, found)),
                 },
-                (next, None) => {
-                    let room = self.said.len() < startup::MAX_STARTUP && next.is_none();
-                    tokio::select! {
-                        found = self.search.run() => server = Some(found?),
-                        heard = hear(&mut self.client, &mut self.said, room) => heard?,
-                        () = self.door.tasks.ending().cancelled() => return Err(Ending::ShutDown),
-                    }
-                }
+                (_, None) => server = self.find().await?,
+            }
+        }
+    }
+
+    /// Finds a server while the client speaks; `None` if what it says makes the search needless.
+    async fn find(&mut self) -> Result<Option<Connected>, Ending> {
+        // One search, whatever the client says meanwhile: a connection that is being made is not given up for it.
+        let mut search = pin!(self.search.run());
+        loop {
+            // What follows the first packet is read too, or it would hide that the client left.
+            let room = self.said.len() < startup::MAX_STARTUP;
+            tokio::select! {
+                found = &mut search => return found.map(Some),
+                heard = hear(&mut self.client, &mut self.said, room) => heard?,
+                () = self.door.tasks.ending().cancelled() => return Err(Ending::ShutDown),
+            }
+            if matches!(startup::first(&self.said), First::Cancel(_)) {
+                return Ok(None);
             }
         }
     }
