@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use trunkline_core::Moment;
 use trunkline_io::clock;
 
 use super::connect::{Connected, Search};
@@ -24,6 +25,9 @@ use crate::startup::{self, First, FirstReply};
 
 /// How long a client that is to be refused may take to say what it wants.
 const REFUSAL: Duration = Duration::from_secs(5);
+
+/// How long a client may say nothing before a server that closes is taken to have lost patience with it.
+const SILENT_CLIENT: Duration = Duration::from_secs(5);
 
 /// A client and its server, with nothing left in between.
 pub(super) struct Opened {
@@ -38,6 +42,7 @@ pub(super) struct Opening<'r> {
     door: Arc<Door>,
     search: Search,
     report: &'r mut Report,
+    began: Moment,
     /// What the client said and no server has answered yet.
     said: Vec<u8>,
     bytes: Bytes,
@@ -71,6 +76,7 @@ impl<'r> Opening<'r> {
             search: Search::new(door, ip),
             door: Arc::clone(door),
             report,
+            began: clock::now(),
             said: Vec::new(),
             bytes: Bytes::default(),
         }
@@ -183,6 +189,11 @@ impl<'r> Opening<'r> {
             peeked = peek(&found.stream) => match peeked {
                 // A server that speaks first is no PostgreSQL: its bytes are pumped as they are.
                 Ok(1..) => Ok(Heard::ServerFirst(found)),
+                // It crashed, and the client does not know.
+                Ok(0) | Err(_) if clock::now().since(self.began) < SILENT_CLIENT => {
+                    self.search.lost(&found.seat.target.member);
+                    Ok(Heard::ServerLost)
+                }
                 // PostgreSQL gives up on a client that says nothing (authentication_timeout).
                 Ok(0) | Err(_) => Err(Ending::ServerClosed),
             },
