@@ -141,7 +141,7 @@ async fn a_held_client_that_sent_more_than_its_first_packet_makes_room_when_it_l
 /// Sends clients until one is told that there is no room; returns those that wait.
 async fn wait_until_full(stand: &Stand) -> Result<Vec<Client>> {
     let mut waiting = Vec::new();
-    loop {
+    while waiting.len() < 10 {
         let mut client = Client::ask(stand.write()).await?;
         match tokio::time::timeout(Duration::from_secs(1), client.answer()).await {
             Ok(answer) => {
@@ -151,6 +151,7 @@ async fn wait_until_full(stand: &Stand) -> Result<Vec<Client>> {
             Err(_it_waits) => waiting.push(client),
         }
     }
+    anyhow::bail!("ten clients wait, and there is room for more")
 }
 
 #[tokio::test]
