@@ -1,23 +1,24 @@
 //! A listener's part of the document: what it does with a client that comes now, and why with each member.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use trunkline_core::MemberName;
 use trunkline_core::config::router::To;
-use trunkline_core::route::{Out, Place, Pool, Target};
+use trunkline_core::route::{Out, Place, Pool, Row, Target};
 
 use super::cluster::AsOf;
 use super::{CounterStats, ListenerStats, PlaceStats, TargetStats, Tone};
 use crate::admin::ready::Standing;
 use crate::door::Door;
-use crate::published::{Lane, Snapshot};
+use crate::published::{Lane, Seat, Snapshot};
 
 impl ListenerStats {
     /// A listener, by the snapshot its sessions route by; `None` if that knows no such listener.
     pub(super) fn of(door: &Door, snapshot: &Snapshot, as_of: &AsOf) -> Option<Self> {
         let lane = snapshot.lanes.get(door.number)?;
         let pool = &lane.pool;
-        let standing = Standing::of(pool, as_of.now);
+        let standing = Standing::of(door, pool, as_of.now);
         let count = &door.count;
         Some(Self {
             name: door.config.name.clone(),
@@ -79,7 +80,7 @@ fn falls_back(pool: &Pool, member: &MemberName) -> bool {
 }
 
 fn targets(lane: &Lane) -> Vec<TargetStats> {
-    let target = |seat: &std::sync::Arc<crate::published::Seat>| {
+    let target = |seat: &Arc<Seat>| {
         let Target { member, address } = &seat.target;
         TargetStats {
             member: member.to_string(),
@@ -139,13 +140,14 @@ fn welcome(member: &MemberName, door: &Door, snapshot: &Snapshot) -> String {
     };
     let why = match (door.config.to, leads) {
         (To::StandbyLeader, _) => "leads the standby cluster",
-        (To::Primary | To::Any, true) => "the proven primary",
+        (To::Primary | To::Any, true) if snapshot.table.primary.row == Row::Proven => {
+            "the proven primary"
+        }
+        (To::Primary | To::Any, true) => "the primary that was proven last",
         (To::Primary | To::Replicas | To::Sync | To::Any, _) => match door.config.max_lag {
-            Some(_) if lag_unknown() => {
-                "runs; how far it lags is not known, which is overlooked for a while"
-            }
-            Some(_) => "runs, and lags no more than max_lag",
-            None if door.config.to == To::Sync => "runs, and is a synchronous standby",
+            Some(_) if lag_unknown() => "runs; lag unknown, overlooked for a while",
+            Some(_) => "runs, lag within max_lag",
+            None if door.config.to == To::Sync => "runs, is a synchronous standby",
             None => "runs",
         },
     };
