@@ -60,23 +60,14 @@ fn destination(door: &Door, pool: &Pool, snapshot: &Snapshot) -> String {
         .map(|target| target.member.as_str())
         .collect();
     let names = names.join(", ");
-    let alone = pool
-        .targets
-        .iter()
-        .all(|target| falls_back(pool, &target.member));
+    if pool.places.values().any(|place| *place == Place::Fallback) {
+        return format!("no member of the pool can be used: new sessions fall back to {names}");
+    }
     match door.config.to {
         To::Primary => snapshot.table.primary.because().to_string(),
         To::StandbyLeader => format!("new sessions go to {names}, which leads the standby cluster"),
-        To::Replicas | To::Sync | To::Any if alone => {
-            format!("no member of the pool can be used: new sessions go to the primary, {names}")
-        }
         To::Replicas | To::Sync | To::Any => format!("new sessions go to {names}"),
     }
-}
-
-/// Whether a member serves although the pool itself leaves it out.
-fn falls_back(pool: &Pool, member: &MemberName) -> bool {
-    matches!(pool.places.get(member), Some(Place::Out(_)))
 }
 
 fn targets(lane: &Lane) -> Vec<TargetStats> {

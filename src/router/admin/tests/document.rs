@@ -143,7 +143,7 @@ fn readers_without_a_replica_are_told_to_fall_back() {
     let read = &stats["clusters"][0]["listeners"][1];
     assert_eq!(
         read["because"],
-        "no member of the pool can be used: new sessions go to the primary, a"
+        "no member of the pool can be used: new sessions fall back to a"
     );
     let why = "serves as the fallback, since nobody in the pool can";
     assert_eq!(places(&stats, 1), [place("a", true, why)]);
