@@ -46,7 +46,7 @@ pub fn start(cluster: Arc<Cluster>, tasks: &Tasks) -> std::io::Result<Running> {
     )?;
     let (doubts, doubted) = mpsc::channel(64);
     let mut control = Control {
-        poll: Poll::new(cluster.scope.clone(), tasks.clone()),
+        poll: Poll::new(&cluster.name, cluster.scope.clone(), tasks.clone()),
         cluster: Arc::clone(&cluster),
         feed,
         resolver: Resolver::default(),

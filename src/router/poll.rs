@@ -18,7 +18,7 @@ use trunkline_io::clock;
 use trunkline_io::http::client::{self, Trouble};
 use trunkline_io::shutdown::Tasks;
 
-use crate::pgping;
+use crate::{metrics, pgping};
 
 /// What to ask a member, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub struct Question {
 /// The loops of a cluster's members.
 #[derive(Debug)]
 pub struct Poll {
+    cluster: String,
     scope: Scope,
     members: BTreeMap<MemberName, Asked>,
     changed: Arc<Notify>,
@@ -55,8 +56,9 @@ struct Asked {
 impl Poll {
     /// Nobody is asked yet.
     #[must_use]
-    pub fn new(scope: Scope, tasks: Tasks) -> Self {
+    pub fn new(cluster: &str, scope: Scope, tasks: Tasks) -> Self {
         Self {
+            cluster: cluster.to_owned(),
             scope,
             members: BTreeMap::new(),
             changed: Arc::new(Notify::new()),
@@ -113,6 +115,7 @@ impl Poll {
         let end = CancellationToken::new();
         let looper = Loop {
             name,
+            cluster: self.cluster.clone(),
             scope: self.scope.clone(),
             question: receiver,
             probe: Arc::clone(&probe),
@@ -147,6 +150,7 @@ impl Poll {
 
 #[derive(Clone)]
 struct Loop {
+    cluster: String,
     name: MemberName,
     scope: Scope,
     question: watch::Receiver<Question>,
@@ -161,6 +165,7 @@ impl Loop {
         while self.due(&mut last, |_| true).await {
             let asked = clock::now();
             let question = self.question.borrow().clone();
+            metrics::probed(&self.cluster, &self.name);
             let answer = self.ask_rest(&question).await;
             let now = clock::now();
             self.probe.send_modify(|probe| {
