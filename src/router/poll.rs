@@ -20,6 +20,9 @@ use trunkline_io::shutdown::Tasks;
 
 use crate::{metrics, pgping};
 
+/// How long after a question a member may be asked again, however many sessions doubt it.
+const SOONEST: Duration = Duration::from_millis(50);
+
 /// What to ask a member, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
@@ -199,11 +202,13 @@ impl Loop {
 
     /// Waits until a question is due and notes when it is sent; false when there will be none any more.
     async fn due(&mut self, last: &mut Option<Moment>, wanted: impl Fn(&Asks) -> bool) -> bool {
+        let mut doubted = false;
         loop {
             let asks = self.question.borrow_and_update().asks;
             let now = clock::now();
             let at = match *last {
                 _ if !wanted(&asks) => Moment::NEVER,
+                Some(sent) if doubted => sent.after(asks.every.min(SOONEST)),
                 Some(sent) if sent >= asks.not_before => sent.after(asks.every),
                 Some(_) | None => now,
             };
@@ -215,12 +220,7 @@ impl Loop {
             let pause = at.since(now).min(Duration::from_secs(3600));
             tokio::select! {
                 changed = self.question.changed() => if changed.is_err() { return false },
-                () = self.at_once.notified() => {
-                    if wanted(&asks) {
-                        *last = Some(clock::now());
-                        return true;
-                    }
-                }
+                () = self.at_once.notified() => doubted = true,
                 () = sleep(pause) => {}
             }
         }

@@ -9,6 +9,8 @@
 //! line, its ports and its stats page.
 
 pub mod etcd;
+pub mod fake_cluster;
+pub mod fake_member;
 pub mod haproxy;
 pub mod http;
 pub mod parts;

@@ -17,7 +17,7 @@ use crate::door::{Counted, Door, Held, SeatTaken};
 use crate::published::Seat;
 use crate::{metrics, socket};
 
-/// How long to wait before a member that refused is tried again, if nothing changes meanwhile.
+/// How long a member that failed a client is left alone by it.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// A server, connected.
@@ -35,6 +35,10 @@ pub(super) struct Search {
     /// When the hold ends, once it has begun.
     deadline: Option<Moment>,
     held: Option<Counted<Held>>,
+    /// Who failed this client a moment ago, and until when they are left alone: a decision is no reason to try
+    /// them again, since each failure brings one about.
+    failed: Vec<MemberName>,
+    rest_until: Moment,
     /// Until when the client was held, once it was.
     pub(super) held_until: Option<Moment>,
     client: Option<std::net::IpAddr>,
@@ -47,6 +51,8 @@ impl Search {
             deadline: None,
             door: Arc::clone(door),
             held: None,
+            failed: Vec::new(),
+            rest_until: Moment::BOOT,
             held_until: None,
             client,
         }
@@ -71,13 +77,22 @@ impl Search {
         }
     }
 
-    /// The connection was no good: another is needed, from the same hold.
-    pub(super) fn doubt(&self, member: &MemberName) {
+    /// The connection was no good, and the client does not know of it: another is needed, from the same hold.
+    pub(super) fn lost(&mut self, member: &MemberName) {
+        let now = clock::now();
+        if now >= self.rest_until {
+            self.failed.clear();
+            self.rest_until = now.after(TRY_AGAIN);
+        }
+        self.failed.push(member.clone());
         // A full queue loses nothing: the member is being asked already.
         let _ = self.door.doubts.try_send(member.clone());
     }
 
-    async fn attempt(&self) -> Attempt {
+    async fn attempt(&mut self) -> Attempt {
+        if clock::now() >= self.rest_until {
+            self.failed.clear();
+        }
         let snapshot = self.door.snapshot();
         let Some(lane) = snapshot.lanes.get(self.door.number) else {
             return Attempt::NotNow(Because::EmptyPool);
@@ -90,7 +105,12 @@ impl Search {
             }
             Verdict::Route => {}
         }
-        let mut tried = Vec::new();
+        let failed = |seat: &Arc<Seat>| self.failed.contains(&seat.target.member);
+        let places = lane.targets.iter().enumerate();
+        let mut tried: Vec<usize> = places
+            .filter(|(_, seat)| failed(seat))
+            .map(|(place, _)| place)
+            .collect();
         for _ in 0..=self.door.config.retries {
             let loads: Vec<u32> = lane
                 .targets
@@ -115,6 +135,7 @@ impl Search {
             if let Some(connected) = self.connect(seat).await {
                 return Attempt::Connected(connected);
             }
+            self.lost(&seat.target.member);
             tried.push(place);
         }
         Attempt::NotNow(Because::EmptyPool)
@@ -150,7 +171,6 @@ impl Search {
         };
         metrics::connect_failed(&self.door);
         tracing::debug!(listener = self.door.config.name, member = %seat.target.member, address = %seat.target.address, "connecting failed: {failed}");
-        self.doubt(&seat.target.member);
         None
     }
 
@@ -170,8 +190,12 @@ impl Search {
         if left.is_zero() {
             return Err(Ending::NoTarget(because));
         }
-        // Members that refused are tried again soon; a decision wakes at once.
-        let _ = timeout(left.min(TRY_AGAIN), self.decisions.changed()).await;
+        // Members that failed are tried again soon; a decision wakes at once.
+        let pause = match self.rest_until.since(now) {
+            Duration::ZERO => TRY_AGAIN,
+            rest => rest,
+        };
+        let _ = timeout(left.min(pause), self.decisions.changed()).await;
         Ok(())
     }
 }

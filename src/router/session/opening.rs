@@ -5,6 +5,7 @@
 //! client can still be held again, whatever became of the server.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use trunkline_core::Moment;
 use trunkline_io::clock;
 
 use super::connect::{Connected, Search};
@@ -23,6 +25,9 @@ use crate::startup::{self, First, FirstReply};
 
 /// How long a client that is to be refused may take to say what it wants.
 const REFUSAL: Duration = Duration::from_secs(5);
+
+/// How long a client may say nothing before a server that closes is taken to have lost patience with it.
+const SILENT_CLIENT: Duration = Duration::from_secs(5);
 
 /// A client and its server, with nothing left in between.
 pub(super) struct Opened {
@@ -37,6 +42,7 @@ pub(super) struct Opening<'r> {
     door: Arc<Door>,
     search: Search,
     report: &'r mut Report,
+    began: Moment,
     /// What the client said and no server has answered yet.
     said: Vec<u8>,
     bytes: Bytes,
@@ -70,6 +76,7 @@ impl<'r> Opening<'r> {
             search: Search::new(door, ip),
             door: Arc::clone(door),
             report,
+            began: clock::now(),
             said: Vec::new(),
             bytes: Bytes::default(),
         }
@@ -122,7 +129,7 @@ impl<'r> Opening<'r> {
                 }
             }
             // The server was lost before it answered anything: the client does not know of it.
-            self.search.doubt(&found.seat.target.member);
+            self.search.lost(&found.seat.target.member);
         }
     }
 
@@ -149,14 +156,25 @@ impl<'r> Opening<'r> {
                     Heard::ServerLost => {}
                     Heard::ServerFirst(found) => return Ok((Next::Pump, found)),
                 },
-                (next, None) => {
-                    let room = self.said.len() < startup::MAX_STARTUP && next.is_none();
-                    tokio::select! {
-                        found = self.search.run() => server = Some(found?),
-                        heard = hear(&mut self.client, &mut self.said, room) => heard?,
-                        () = self.door.tasks.ending().cancelled() => return Err(Ending::ShutDown),
-                    }
-                }
+                (_, None) => server = self.find().await?,
+            }
+        }
+    }
+
+    /// Finds a server while the client speaks; `None` if what it says makes the search needless.
+    async fn find(&mut self) -> Result<Option<Connected>, Ending> {
+        // One search, whatever the client says meanwhile: a connection that is being made is not given up for it.
+        let mut search = pin!(self.search.run());
+        loop {
+            // What follows the first packet is read too, or it would hide that the client left.
+            let room = self.said.len() < startup::MAX_STARTUP;
+            tokio::select! {
+                found = &mut search => return found.map(Some),
+                heard = hear(&mut self.client, &mut self.said, room) => heard?,
+                () = self.door.tasks.ending().cancelled() => return Err(Ending::ShutDown),
+            }
+            if matches!(startup::first(&self.said), First::Cancel(_)) {
+                return Ok(None);
             }
         }
     }
@@ -171,6 +189,11 @@ impl<'r> Opening<'r> {
             peeked = peek(&found.stream) => match peeked {
                 // A server that speaks first is no PostgreSQL: its bytes are pumped as they are.
                 Ok(1..) => Ok(Heard::ServerFirst(found)),
+                // It crashed, and the client does not know.
+                Ok(0) | Err(_) if clock::now().since(self.began) < SILENT_CLIENT => {
+                    self.search.lost(&found.seat.target.member);
+                    Ok(Heard::ServerLost)
+                }
                 // PostgreSQL gives up on a client that says nothing (authentication_timeout).
                 Ok(0) | Err(_) => Err(Ending::ServerClosed),
             },
