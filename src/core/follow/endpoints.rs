@@ -186,10 +186,10 @@ impl Endpoints {
             self.in_vain = 0;
             self.ready = now.after(REST);
         }
-        if !self.left.insert(endpoint) {
-            Leaving::LeftAgain
-        } else {
+        if self.left.insert(endpoint) {
             Leaving::Left
+        } else {
+            Leaving::LeftAgain
         }
     }
 
