@@ -140,7 +140,7 @@ impl Control {
             table: table.clone(),
             probes,
         };
-        let ended = self.seats.publish(board, snapshot, &change.ends);
+        let ended = self.seats.publish(board, snapshot, &change);
         self.tell(&change, ended, &table);
         if table.read_elsewhere && !self.table.as_ref().is_some_and(|had| had.read_elsewhere) {
             self.feed.doubt();
