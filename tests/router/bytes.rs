@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use trunkline_support::background::spawn;
 use trunkline_support::fake_member::Postgres;
 
 use crate::client::{Client, lands_on};
@@ -77,10 +78,10 @@ async fn sixty_four_mebibytes_each_way_at_once_arrive_as_they_were_sent() -> Res
         let (client_read, client_write) = client.into_split();
         let (server_read, server_write) = server.into_split();
         let all = [
-            tokio::spawn(async { send(client_write, 1, BULK).await.map(|()| BULK) }),
-            tokio::spawn(async { send(server_write, 2, BULK).await.map(|()| BULK) }),
-            tokio::spawn(receive(server_read, 1)),
-            tokio::spawn(receive(client_read, 2)),
+            spawn(async { send(client_write, 1, BULK).await.map(|()| BULK) }),
+            spawn(async { send(server_write, 2, BULK).await.map(|()| BULK) }),
+            spawn(receive(server_read, 1)),
+            spawn(receive(client_read, 2)),
         ];
         for moved in all {
             let moved = timeout(LONG, moved).await???;
@@ -107,7 +108,7 @@ async fn either_side_may_finish_first_and_the_other_goes_on() -> Result<()> {
             let heard = timeout(LONG, receive(second_read, 3)).await??;
             ensure!(heard == 64 * 1024, "{heard} bytes before the end");
             // The other half is open: megabytes go on.
-            let sending = tokio::spawn(send(second_write, 4, 8 * MIB));
+            let sending = spawn(send(second_write, 4, 8 * MIB));
             let heard = timeout(LONG, receive(first_read, 4)).await??;
             ensure!(heard == 8 * MIB, "{heard} bytes after the end");
             sending.await??;
@@ -149,7 +150,7 @@ async fn a_killed_sessions_client_gets_a_beginning_of_what_was_sent_and_no_gap()
         let (mut idle, _) = Client::login(stand.write()).await?;
         let (mut client, server) = session(stand).await?;
         // The client does not read yet, so the router has bytes that it could not pass on.
-        let sending = tokio::spawn(send(server, 5, BULK));
+        let sending = spawn(send(server, 5, BULK));
         stuck(stand).await?;
         stand.cluster.lock("pg-2").await?;
         idle.ended(SOON).await?;
@@ -224,7 +225,7 @@ async fn readers_that_stop_do_not_fill_the_routers_memory_and_lose_nothing() -> 
         let mut sending = Vec::new();
         let mut clients = Vec::new();
         for (client, server) in sessions {
-            sending.push(tokio::spawn(send(server, 6, 16 * MIB)));
+            sending.push(spawn(send(server, 6, 16 * MIB)));
             clients.push(client);
         }
         stuck(stand).await?;
@@ -251,10 +252,10 @@ async fn sessions_at_full_speed_leave_room_for_new_clients_and_decisions() -> Re
         for _ in 0..4 {
             let (client, server) = session(stand).await?;
             let stop = Arc::clone(&stop);
-            flooding.push(tokio::spawn(async move { flood(server, &stop).await }));
-            flooding.push(tokio::spawn(async move { drain(client).await }));
+            flooding.push(spawn(async move { flood(server, &stop).await }));
+            flooding.push(spawn(async move { drain(client).await }));
         }
-        let began = std::time::Instant::now();
+        let began = tokio::time::Instant::now();
         while began.elapsed() < Duration::from_secs(4) {
             timeout(SOON / 4, lands_on(stand.write()))
                 .await

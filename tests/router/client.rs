@@ -64,7 +64,9 @@ impl Client {
         let mut client = Self::ask(router).await?;
         match client.answer().await? {
             Answer::Served(member) => Ok((client, member)),
-            other => bail!("the login ended with {other:?}"),
+            unserved @ (Answer::Refused { .. } | Answer::Closed) => {
+                bail!("the login ended with {unserved:?}")
+            }
         }
     }
 

@@ -86,6 +86,12 @@ async fn more_clients_than_may_wait_are_told_at_once_and_those_who_leave_make_ro
         let mut waiting = wait_until_full(stand).await?;
         ensure!(waiting.len() == 2, "{} clients wait", waiting.len());
         drop(waiting.pop());
+        until("its place is free", SOON, async || {
+            let write = stand.router.listener("write").await?;
+            ensure!(write["held"] == 1, "{} held", write["held"]);
+            Ok(())
+        })
+        .await?;
         // There is room again, for one.
         waiting.extend(wait_until_full(stand).await?);
         ensure!(waiting.len() == 2, "{} clients wait", waiting.len());

@@ -6,9 +6,13 @@
 mod bytes;
 mod cancel;
 mod client;
+mod command_line;
+mod ending;
 mod hold;
+mod load;
 mod lock;
 mod opening;
 mod routing;
+mod rude_clients;
 mod silence;
 mod stand;

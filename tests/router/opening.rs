@@ -84,7 +84,7 @@ async fn readers_go_to_the_other_replica_when_one_refuses_or_closes() -> Result<
         for mode in [Postgres::Refused, Postgres::Closing, Postgres::Starting] {
             stand.member("pg-2")?.serve(mode).await?;
             for _ in 0..6 {
-                let began = std::time::Instant::now();
+                let began = tokio::time::Instant::now();
                 let member = lands_on(stand.read()).await?;
                 ensure!(member == "pg-3", "{mode:?}: landed on {member}");
                 ensure!(

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use trunkline_support::etcd::Etcd;
 use trunkline_support::fake_cluster::FakeCluster;
@@ -33,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) leader: Option<&'static str>,
     /// How long the leader's lease is.
     pub(crate) ttl: i64,
+    /// The scope the router is told, where it is not the cluster's.
+    pub(crate) scope: Option<&'static str>,
     /// An etcd of its own, to be broken.
     pub(crate) own_etcd: bool,
     /// What stands in the write listener's section beside `bind` and `to`.
@@ -48,6 +49,7 @@ impl Default for Plan {
         Self {
             leader: Some("pg-1"),
             ttl: 15,
+            scope: None,
             own_etcd: false,
             write: "hold: 30s",
             read: "hold: 30s",
@@ -83,7 +85,7 @@ impl Stand {
             cluster.promote(leader).await?;
         }
         let ports = Ports::on(&network, 0)?;
-        let config = config(&plan, &scope, address, &ports);
+        let config = config(&plan, plan.scope.unwrap_or(&scope), address, &ports);
         let router = Router::launch("router", Path::new(BINARY), &config, ports, &workdir)?;
         Ok(Self {
             cluster,
@@ -130,11 +132,7 @@ impl Stand {
 pub(crate) async fn on(plan: Plan, test: impl AsyncFnOnce(&mut Stand) -> Result<()>) -> Result<()> {
     let mut stand = Stand::start(plan).await?;
     let outcome = async {
-        until("the router's ports are open", SOON, async || {
-            stand.router.process().expect_running()?;
-            Ok(drop(TcpStream::connect(stand.sync()).await?))
-        })
-        .await?;
+        stand.router.wait_up().await?;
         test(&mut stand).await?;
         let log = stand.router.process().log()?;
         ensure!(!log.contains("panicked"), "something panicked");

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use trunkline_core::Moment;
 use trunkline_io::clock;
 
 use super::connect::{Connected, Search};
 use super::ending::Ending;
-use super::{Report, cancel};
+use super::{Report, cancel, refusal};
 use crate::door::Door;
 use crate::pump::Bytes;
 use crate::startup::{self, First, FirstReply};
@@ -28,6 +28,9 @@ const REFUSAL: Duration = Duration::from_secs(5);
 
 /// How long a client may say nothing before a server that closes is taken to have lost patience with it.
 const SILENT_CLIENT: Duration = Duration::from_secs(5);
+
+/// How often a client that sent more than is read yet is looked at, whether it is still there.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A client and its server, with nothing left in between.
 pub(super) struct Opened {
@@ -290,44 +293,8 @@ impl<'r> Opening<'r> {
 
     /// Tells the client why in PostgreSQL's protocol: never a bare end of file.
     pub(super) async fn turn_away(&mut self, ending: &Ending) {
-        let error = match ending {
-            Ending::NoTarget(because) => startup::fatal(
-                "57P03",
-                &format!(
-                    "no server for \"{}\" of cluster \"{}\": {because}",
-                    self.door.config.name, self.door.cluster
-                ),
-                Some(
-                    "Trunkline holds new connections while there is no server; the hold has ended without one.",
-                ),
-            ),
-            Ending::TooManyHeld => startup::fatal(
-                "53300",
-                &format!(
-                    "too many clients wait for a server of cluster \"{}\" already",
-                    self.door.cluster
-                ),
-                None,
-            ),
-            Ending::TooManySessions => startup::fatal(
-                "53300",
-                &format!(
-                    "too many connections to \"{}\" of cluster \"{}\"",
-                    self.door.config.name, self.door.cluster
-                ),
-                None,
-            ),
-            Ending::ShutDown => {
-                startup::fatal("57P01", "the connection router is shutting down", None)
-            }
-            Ending::ClientClosed
-            | Ending::ServerClosed
-            | Ending::ClientBroke
-            | Ending::ServerBroke
-            | Ending::ClientLeftEarly
-            | Ending::Idle
-            | Ending::Killed(_)
-            | Ending::Cancel => return,
+        let Some(error) = refusal::error(ending, &self.door) else {
+            return;
         };
         if matches!(
             ending,
@@ -336,44 +303,17 @@ impl<'r> Opening<'r> {
             self.door.count.refused.fetch_add(1, Ordering::Relaxed);
         }
         // Bytes that are no PostgreSQL get none back.
-        let told = timeout(REFUSAL, refuse(&mut self.client, &mut self.said, &error)).await;
+        let told = timeout(
+            REFUSAL,
+            refusal::refuse(&mut self.client, &mut self.said, &error),
+        )
+        .await;
         drop(told);
     }
 }
 
-/// Refuses in the order of the protocol: encryption is declined first, the error follows the StartupMessage.
-async fn refuse(client: &mut TcpStream, said: &mut Vec<u8>, error: &[u8]) -> Result<(), Ending> {
-    loop {
-        match startup::first(said) {
-            First::Incomplete => more(client, said).await?,
-            First::AsksEncryption => {
-                client
-                    .write_all(b"N")
-                    .await
-                    .map_err(|_| Ending::ClientBroke)?;
-                said.drain(..8);
-            }
-            First::Startup(_) => {
-                client
-                    .write_all(error)
-                    .await
-                    .map_err(|_| Ending::ClientBroke)?;
-                client.shutdown().await.map_err(|_| Ending::ClientBroke)?;
-                // What the client still sends is read until it closes: a reset could overtake the error.
-                while client
-                    .read(&mut [0; 512])
-                    .await
-                    .is_ok_and(|count| count > 0)
-                {}
-                return Ok(());
-            }
-            First::Cancel(_) | First::NotPostgres => return Ok(()),
-        }
-    }
-}
-
 /// Reads more of the client's first packet.
-async fn more(client: &mut TcpStream, said: &mut Vec<u8>) -> Result<(), Ending> {
+pub(super) async fn more(client: &mut TcpStream, said: &mut Vec<u8>) -> Result<(), Ending> {
     match client.read_buf(said).await {
         Ok(0) => Err(Ending::ClientLeftEarly),
         Ok(_) => Ok(()),
@@ -393,10 +333,11 @@ async fn hear(client: &mut TcpStream, said: &mut Vec<u8>, room: bool) -> Result<
 /// Returns when the client has closed or broken the connection.
 async fn gone(client: &TcpStream) {
     loop {
-        match client.ready(tokio::io::Interest::READABLE).await {
+        match client.ready(Interest::READABLE).await {
             Ok(ready) if ready.is_read_closed() || ready.is_error() => return,
-            // It sent more than its first packet: that stays in the socket, and nothing more is learnt of it.
-            Ok(_) => std::future::pending().await,
+            // It sent more than its first packet: that stays in the socket, and makes the client ready at once
+            // whether it left or not.
+            Ok(_) => sleep(LOOK_AGAIN).await,
             Err(_) => return,
         }
     }
