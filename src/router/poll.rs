@@ -18,7 +18,7 @@ use trunkline_io::clock;
 use trunkline_io::http::client::{self, Trouble};
 use trunkline_io::shutdown::Tasks;
 
-use crate::pgping;
+use crate::{metrics, pgping};
 
 /// How long after a question a member may be asked again, however many sessions doubt it.
 const SOONEST: Duration = Duration::from_millis(50);
@@ -41,6 +41,7 @@ pub struct Question {
 /// The loops of a cluster's members.
 #[derive(Debug)]
 pub struct Poll {
+    cluster: String,
     scope: Scope,
     members: BTreeMap<MemberName, Asked>,
     changed: Arc<Notify>,
@@ -58,8 +59,9 @@ struct Asked {
 impl Poll {
     /// Nobody is asked yet.
     #[must_use]
-    pub fn new(scope: Scope, tasks: Tasks) -> Self {
+    pub fn new(cluster: &str, scope: Scope, tasks: Tasks) -> Self {
         Self {
+            cluster: cluster.to_owned(),
             scope,
             members: BTreeMap::new(),
             changed: Arc::new(Notify::new()),
@@ -116,6 +118,7 @@ impl Poll {
         let end = CancellationToken::new();
         let looper = Loop {
             name,
+            cluster: self.cluster.clone(),
             scope: self.scope.clone(),
             question: receiver,
             probe: Arc::clone(&probe),
@@ -150,6 +153,7 @@ impl Poll {
 
 #[derive(Clone)]
 struct Loop {
+    cluster: String,
     name: MemberName,
     scope: Scope,
     question: watch::Receiver<Question>,
@@ -164,6 +168,7 @@ impl Loop {
         while self.due(&mut last, |_| true).await {
             let asked = clock::now();
             let question = self.question.borrow().clone();
+            metrics::probed(&self.cluster, &self.name);
             let answer = self.ask_rest(&question).await;
             let now = clock::now();
             self.probe.send_modify(|probe| {

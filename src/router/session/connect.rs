@@ -32,8 +32,8 @@ pub(super) struct Connected {
 pub(super) struct Search {
     door: Arc<Door>,
     decisions: watch::Receiver<u64>,
-    /// When the hold ends, once it has begun.
-    deadline: Option<Moment>,
+    /// Since when the client has been waiting, once it is.
+    began_to_wait: Option<Moment>,
     held: Option<Counted<Held>>,
     /// Who failed this client a moment ago, and until when they are left alone: a decision is no reason to try
     /// them again, since each failure brings one about.
@@ -48,7 +48,7 @@ impl Search {
     pub(super) fn new(door: &Arc<Door>, client: Option<std::net::IpAddr>) -> Self {
         Self {
             decisions: door.follow(),
-            deadline: None,
+            began_to_wait: None,
             door: Arc::clone(door),
             held: None,
             failed: Vec::new(),
@@ -63,7 +63,7 @@ impl Search {
         loop {
             // Marked as seen before it is read: a decision that comes in between wakes the wait below.
             self.decisions.borrow_and_update();
-            let because = match self.attempt().await {
+            match self.attempt().await {
                 Attempt::Connected(connected) => {
                     if self.held.take().is_some() {
                         self.held_until = Some(clock::now());
@@ -71,9 +71,10 @@ impl Search {
                     return Ok(connected);
                 }
                 Attempt::Refused(because) => return Err(Ending::NoTarget(because)),
-                Attempt::NotNow(because) => because,
-            };
-            self.wait(because).await?;
+                Attempt::NoTarget(because) => self.hold(because, None).await?,
+                Attempt::NotNow(because) => self.hold(because, Some(TRY_AGAIN)).await?,
+                Attempt::Full => self.queue().await?,
+            }
         }
     }
 
@@ -95,10 +96,10 @@ impl Search {
         }
         let snapshot = self.door.snapshot();
         let Some(lane) = snapshot.lanes.get(self.door.number) else {
-            return Attempt::NotNow(Because::EmptyPool);
+            return Attempt::NoTarget(Because::EmptyPool);
         };
         match &lane.pool.verdict {
-            Verdict::Hold(because) => return Attempt::NotNow(because.clone()),
+            Verdict::Hold(because) => return Attempt::NoTarget(because.clone()),
             Verdict::Refuse(because) => return Attempt::Refused(because.clone()),
             Verdict::Route if clock::now() > lane.pool.valid_until => {
                 return Attempt::NotNow(snapshot.table.primary.because());
@@ -126,8 +127,10 @@ impl Search {
                 client: self.client,
                 tried: &tried,
             };
-            let Picked::Target(place) = pick(&self.door.config, &lane.pool.targets, draw) else {
-                break;
+            let place = match pick(&self.door.config, &lane.pool.targets, draw) {
+                Picked::Target(place) => place,
+                Picked::Full => return Attempt::Full,
+                Picked::Nobody => break,
             };
             let Some(seat) = lane.targets.get(place) else {
                 break;
@@ -174,8 +177,29 @@ impl Search {
         None
     }
 
-    /// Holds the client until there is a new decision, or for a moment; no longer than the hold allows.
-    async fn wait(&mut self, because: Because) -> Result<(), Ending> {
+    /// Holds the client until there is another decision, or for `pause`; no longer than the hold allows.
+    async fn hold(&mut self, because: Because, pause: Option<Duration>) -> Result<(), Ending> {
+        let Some(left) = self.left(self.door.config.hold.time)? else {
+            return Err(Ending::NoTarget(because));
+        };
+        // Members that failed are tried again when their rest is over; a decision wakes at once.
+        let rest = self.rest_until.since(clock::now());
+        let pause = pause.map_or(left, |pause| if rest.is_zero() { pause } else { rest });
+        let _ = timeout(left.min(pause), self.decisions.changed()).await;
+        Ok(())
+    }
+
+    /// Waits for a place below `server_maxconn`.
+    async fn queue(&mut self) -> Result<(), Ending> {
+        let Some(left) = self.left(self.door.config.queue_timeout)? else {
+            return Err(Ending::TooManySessions);
+        };
+        let _ = timeout(left.min(TRY_AGAIN), self.decisions.changed()).await;
+        Ok(())
+    }
+
+    /// Counts the client as held; returns how long it may wait on, `None` when its time is over.
+    fn left(&mut self, longest: Duration) -> Result<Option<Duration>, Ending> {
         if self.held.is_none() {
             let limit = self.door.config.hold.number;
             let held = Counted::below(Held(Arc::clone(&self.door)), limit);
@@ -183,27 +207,20 @@ impl Search {
             self.door.count.held_total.fetch_add(1, Ordering::Relaxed);
         }
         let now = clock::now();
-        let deadline = *self
-            .deadline
-            .get_or_insert(now.after(self.door.config.hold.time));
-        let left = deadline.since(now);
-        if left.is_zero() {
-            return Err(Ending::NoTarget(because));
-        }
-        // Members that failed are tried again soon; a decision wakes at once.
-        let pause = match self.rest_until.since(now) {
-            Duration::ZERO => TRY_AGAIN,
-            rest => rest,
-        };
-        let _ = timeout(left.min(pause), self.decisions.changed()).await;
-        Ok(())
+        let began = *self.began_to_wait.get_or_insert(now);
+        let left = began.after(longest).since(now);
+        Ok((!left.is_zero()).then_some(left))
     }
 }
 
 enum Attempt {
     Connected(Connected),
-    /// There is no target now.
+    /// There is no target; a decision will say when there is one.
+    NoTarget(Because),
+    /// There are targets, but none took the client.
     NotNow(Because),
-    /// There will be none.
+    /// Every target has as many sessions as it may.
+    Full,
+    /// There will be no target.
     Refused(Because),
 }

@@ -41,7 +41,7 @@ fn every_member_is_in_or_out_of_every_listener_for_a_reason() {
         places(&stats, 1),
         [
             place("a", false, "is the leader"),
-            place("b", true, "runs, and lags no more than max_lag"),
+            place("b", true, "runs, lag within max_lag"),
             place("c", false, "lags more than max_lag"),
         ]
     );
@@ -49,7 +49,7 @@ fn every_member_is_in_or_out_of_every_listener_for_a_reason() {
         places(&stats, 2),
         [
             place("a", false, "is the leader"),
-            place("b", true, "runs, and is a synchronous standby"),
+            place("b", true, "runs, is a synchronous standby"),
             place("c", false, "is no synchronous standby"),
         ]
     );
@@ -143,7 +143,7 @@ fn readers_without_a_replica_are_told_to_fall_back() {
     let read = &stats["clusters"][0]["listeners"][1];
     assert_eq!(
         read["because"],
-        "no member of the pool can be used: new sessions go to the primary, a"
+        "no member of the pool can be used: new sessions fall back to a"
     );
     let why = "serves as the fallback, since nobody in the pool can";
     assert_eq!(places(&stats, 1), [place("a", true, why)]);
@@ -169,10 +169,10 @@ fn sessions_are_counted_where_they_are() {
 fn a_decision_that_is_too_old_routes_nobody() {
     let admin = Stand::new("old").admin();
     let snapshot = admin.clusters[0].board.current();
-    let pool = &snapshot.lanes[0].pool;
-    assert_eq!(Standing::of(pool, snapshot.at), Standing::Routing);
+    let (door, pool) = (&admin.doors[0], &snapshot.lanes[0].pool);
+    assert_eq!(Standing::of(door, pool, snapshot.at), Standing::Routing);
     let later = pool.valid_until.after(Duration::from_millis(1));
-    assert_eq!(Standing::of(pool, later).word(), "holding");
+    assert_eq!(Standing::of(door, pool, later).word(), "holding");
 }
 
 #[test]

@@ -122,7 +122,7 @@ async fn a_draining_router_is_neither_healthy_nor_ready_but_still_tells() {
     assert_eq!((status(&answer), body(&answer)), ("503", "draining\n"));
     let answer = ask(address, "GET /ready/read").await;
     let said = (status(&answer), body(&answer));
-    assert_eq!(said, ("503", "the router is draining\n"));
+    assert_eq!(said, ("503", "refusing: the router is draining\n"));
     let answer = ask(address, "GET /stats.json").await;
     assert!(body(&answer).contains("\"draining\":true"));
     let answer = ask(address, "GET /").await;
