@@ -36,6 +36,8 @@ pub struct Count {
     pub clients: AtomicU32,
     /// Clients that wait for a target now.
     pub held: AtomicU32,
+    /// Clients beyond `maxconn` that are being told so now.
+    pub refusing: AtomicU32,
     /// Clients that ever came.
     pub accepted: AtomicU64,
     /// Clients that ever waited.
@@ -114,6 +116,16 @@ pub struct Held(pub Arc<Door>);
 impl AsRef<AtomicU32> for Held {
     fn as_ref(&self) -> &AtomicU32 {
         &self.0.count.held
+    }
+}
+
+/// The clients a door refuses, to be counted.
+#[derive(Clone, Debug)]
+pub struct Refused(pub Arc<Door>);
+
+impl AsRef<AtomicU32> for Refused {
+    fn as_ref(&self) -> &AtomicU32 {
+        &self.0.count.refusing
     }
 }
 

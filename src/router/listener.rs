@@ -8,11 +8,14 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-use crate::door::{Clients, Counted, Door};
+use crate::door::{Clients, Counted, Door, Refused};
 use crate::{metrics, session, socket};
 
 /// How long to rest when the process is out of descriptors: sessions that end make room.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
+
+/// How many clients beyond `maxconn` are told so at once.
+const REFUSALS_AT_ONCE: u32 = 256;
 
 /// Accepts until the program drains.
 pub async fn accept(listener: TcpListener, door: Arc<Door>) {
@@ -39,15 +42,25 @@ fn admit(client: TcpStream, door: &Arc<Door>) {
     }
     let limit = door.config.maxconn.unwrap_or(u32::MAX);
     let Some(counted) = Counted::below(Clients(Arc::clone(door)), limit) else {
-        let refused = Arc::clone(door);
-        door.tasks.spawn("refusal", async move {
-            session::too_many(client, refused).await
-        });
+        refuse(client, door);
         return;
     };
     let served = Arc::clone(door);
     door.tasks.spawn("session", async move {
         session::serve(client, served).await;
+        drop(counted);
+    });
+}
+
+/// Tells the client why; in a flood, clients that cannot be told are hung up on.
+fn refuse(client: TcpStream, door: &Arc<Door>) {
+    let Some(counted) = Counted::below(Refused(Arc::clone(door)), REFUSALS_AT_ONCE) else {
+        door.count.refused.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
+    let refused = Arc::clone(door);
+    door.tasks.spawn("refusal", async move {
+        session::too_many(client, refused).await;
         drop(counted);
     });
 }

@@ -45,7 +45,9 @@ pub async fn serve(client: TcpStream, door: Arc<Door>) {
 /// Tells a client that there are too many already.
 pub async fn too_many(client: TcpStream, door: Arc<Door>) {
     let mut report = Report::default();
-    Box::pin(Opening::new(client, &door, &mut report).turn_away(&Ending::TooManySessions)).await;
+    let mut opening = Opening::new(client, &door, &mut report);
+    let telling = Box::pin(opening.turn_away(&Ending::TooManySessions));
+    let _ = door.tasks.ending().run_until_cancelled(telling).await;
     metrics::session_ended(&door, Ending::TooManySessions.word());
 }
 

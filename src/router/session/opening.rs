@@ -25,6 +25,8 @@ use crate::startup::{self, First, FirstReply};
 
 /// How long a client that is to be refused may take to say what it wants.
 const REFUSAL: Duration = Duration::from_secs(5);
+/// The same while the router stops.
+const LAST_REFUSAL: Duration = Duration::from_secs(1);
 
 /// How long a client may say nothing before a server that closes is taken to have lost patience with it.
 const SILENT_CLIENT: Duration = Duration::from_secs(5);
@@ -303,8 +305,9 @@ impl<'r> Opening<'r> {
             self.door.count.refused.fetch_add(1, Ordering::Relaxed);
         }
         // Bytes that are no PostgreSQL get none back.
+        let stops = self.door.tasks.ending().is_cancelled();
         let told = timeout(
-            REFUSAL,
+            if stops { LAST_REFUSAL } else { REFUSAL },
             refusal::refuse(&mut self.client, &mut self.said, &error),
         )
         .await;
