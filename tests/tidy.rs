@@ -1,5 +1,10 @@
 //! The house rules that a machine can check.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a file of the tree that cannot be read fails the test"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +32,9 @@ fn modules_are_files_named_after_what_they_hold() {
             .file_stem()
             .and_then(|stem| stem.to_str())
             .unwrap_or_default();
-        stem == "mod" || SAYS_NOTHING.contains(&stem)
+        // What several test programs share has to be a folder: a file of its own would be one more program.
+        let shared_by_tests = path.components().any(|part| part.as_os_str() == "tests");
+        (stem == "mod" && !shared_by_tests) || SAYS_NOTHING.contains(&stem)
     });
 }
 
@@ -68,7 +75,10 @@ fn scenario_files_are_named_by_sentences() {
     let directory = root().join("src/core/tests/scenarios");
     let files = fs::read_dir(&directory).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    let bad: Vec<_> = names.filter(|name| name.matches('_').count() < 3).collect();
+    let scripts = names.filter(|name| name.ends_with(".txt"));
+    let bad: Vec<_> = scripts
+        .filter(|name| name.matches('_').count() < 3)
+        .collect();
     assert!(bad.is_empty(), "no sentence: {bad:?}");
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -118,7 +118,7 @@ fn understood(arguments: &Arguments) -> Result<(Router, Problems), Problems> {
     router::understand(&node, problems)
 }
 
-fn read(path: &PathBuf) -> Result<(Node, Problems), Problems> {
+fn read(path: &Path) -> Result<(Node, Problems), Problems> {
     let name = path.display().to_string();
     let text = files::read_config(path)
         .map_err(|error| Problems::unreadable(&name, &error.to_string()))?;

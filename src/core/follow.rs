@@ -21,7 +21,7 @@ mod endpoints;
 mod words;
 
 pub use endpoints::EndpointId;
-use endpoints::{Endpoints, Verdict};
+use endpoints::{Endpoints, Newest, Verdict};
 pub use words::{Ask, Change, Header, Notice, Outcome, Trouble, Wants};
 
 /// How long after one listing the next is due, before jitter.
@@ -62,13 +62,13 @@ enum Slot {
     InFlight(InFlight),
 }
 
-/// A question under way, and the newest revision known when it was sent: a linearizable answer cannot be older.
+/// A question under way, and what was known of the store when it was sent.
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     ask: Ask,
     endpoint: EndpointId,
     sent: Moment,
-    newest: Revision,
+    newest: Newest,
 }
 
 impl Follow {

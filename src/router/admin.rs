@@ -26,6 +26,7 @@ use crate::door::Door;
 use crate::metrics::Gauges;
 
 mod answers;
+mod page;
 mod ready;
 pub mod stats;
 
@@ -149,3 +150,6 @@ async fn survive(error: &io::Error) {
         sleep(OUT_OF_DESCRIPTORS).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

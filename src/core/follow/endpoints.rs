@@ -43,6 +43,13 @@ pub(super) struct Endpoints {
     ready: Moment,
 }
 
+/// What was known of the store when a question was sent: a linearizable answer cannot be older.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Newest {
+    pub(super) revision: Revision,
+    pub(super) term: RaftTerm,
+}
+
 /// The newest that was seen of the store.
 #[derive(Clone, Copy, Debug)]
 struct Store {
@@ -82,9 +89,12 @@ impl Endpoints {
         self.ready
     }
 
-    /// The newest revision seen of the store.
-    pub(super) fn newest(&self) -> Revision {
-        self.store.map(|store| store.revision).unwrap_or_default()
+    /// The newest that was seen of the store.
+    pub(super) fn newest(&self) -> Newest {
+        self.store.map_or_else(Newest::default, |store| Newest {
+            revision: store.revision,
+            term: store.term,
+        })
     }
 
     /// Judges an answer by its header. A linearizable answer is at least as new as `newest`, what was known
@@ -93,17 +103,21 @@ impl Endpoints {
         &mut self,
         from: EndpointId,
         header: Header,
-        newest: Revision,
+        newest: Newest,
         now: Moment,
     ) -> Verdict {
         let Some(store) = &self.store else {
             self.believe(from, header, now);
             return Verdict::Fine;
         };
-        let same = header.cluster == store.cluster && header.revision >= newest;
+        let same = header.cluster == store.cluster && header.revision >= newest.revision;
         if same && header.term >= store.term {
             self.believe(from, header, now);
             return Verdict::Fine;
+        }
+        // An election while it was on its way: this answer is merely late.
+        if same && header.term >= newest.term {
+            return Verdict::Leave(Trouble::FellBehind);
         }
         // A store put back from a snapshot counts its terms from one again, whatever its revision.
         let trouble = if same {

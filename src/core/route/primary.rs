@@ -215,7 +215,9 @@ fn blind(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
         }
         Says::Primary { lock: true, asked } => {
             let confirmed = Primary::hold(Row::BlindConfirmed, member).keep(until, s.now);
-            confirmed.route(asked.after(P2_CARRIES))
+            // An agent that says when it will demote is taken at its word, also where that is sooner.
+            let demotes = proven.word_until.unwrap_or(Moment::NEVER);
+            confirmed.route(asked.after(P2_CARRIES).min(demotes))
         }
         Says::Primary { lock: false, .. } => Primary::hold(Row::BlindContradicted, member),
         Says::NotRunning | Says::Nothing => {

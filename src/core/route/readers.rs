@@ -31,23 +31,24 @@ pub(super) fn pool(
         .iter()
         .map(|(name, known)| (name.clone(), place(name, known, listener, primary, s)))
         .collect();
-    keep_the_silent(&mut places, listener, ledger, s);
-    leave_out_lower_tiers(&mut places, listener, ledger);
-    let mut targets: Vec<Target> = places
-        .iter()
-        .filter(|(_, place)| matches!(place, Place::In | Place::Kept))
-        .filter_map(|(name, _)| target(name, s))
-        .collect();
     let mut valid_until = s.now.after(VALID);
-    if targets.is_empty()
+    if !places.values().any(serves)
         && let Some(to) = listener.fallback
     {
         let instead = fall_back(listener, to, primary, ledger, s);
-        let names = instead.targets.iter().map(|target| target.member.clone());
+        let names = instead.targets.into_iter().map(|target| target.member);
         places.extend(names.map(|name| (name, Place::Fallback)));
-        targets = instead.targets;
         valid_until = valid_until.min(instead.valid_until);
     }
+    if !places.values().any(serves) {
+        keep_the_silent(&mut places, listener, ledger, s);
+    }
+    leave_out_lower_tiers(&mut places, listener, ledger);
+    let targets: Vec<Target> = places
+        .iter()
+        .filter(|(_, place)| serves(place))
+        .filter_map(|(name, _)| target(name, s))
+        .collect();
     let verdict = if targets.is_empty() {
         Verdict::Hold(Because::EmptyPool)
     } else {
@@ -60,6 +61,14 @@ pub(super) fn pool(
         targets,
         places,
         valid_until,
+    }
+}
+
+/// Whether a member at this place gets new sessions.
+const fn serves(place: &Place) -> bool {
+    match place {
+        Place::In | Place::Kept | Place::Fallback => true,
+        Place::Out(_) => false,
     }
 }
 
@@ -175,16 +184,14 @@ fn leader_position(s: &Snapshot<'_>) -> Option<Lsn> {
     told.max(view.status.optime)
 }
 
-/// Where the pool would be empty only because nobody answers, those that etcd says are running are kept.
+/// Where the pool is empty because nobody answers, and there is nothing to fall back to, those that etcd says are
+/// running are kept.
 fn keep_the_silent(
     places: &mut BTreeMap<MemberName, Place>,
     listener: &Listener,
     ledger: &Ledger,
     s: &Snapshot<'_>,
 ) {
-    if places.values().any(|place| *place == Place::In) {
-        return;
-    }
     for (name, place) in places {
         let Some(known) = ledger.members().get(name) else {
             continue;
@@ -218,7 +225,6 @@ fn leave_out_lower_tiers(
             Some(Out::NotPreferred)
         }
     };
-    let serves = |place: &Place| matches!(place, Place::In | Place::Kept);
     let tiers: BTreeSet<_> = places
         .iter()
         .filter(|(_, place)| serves(place))

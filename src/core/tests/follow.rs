@@ -423,6 +423,19 @@ fn a_store_put_back_under_a_new_election_was_rebuilt_though_its_revision_is_not_
 }
 
 #[test]
+fn an_answer_from_before_an_election_is_late_and_not_another_store() {
+    let mut bench = Bench::following(1);
+    bench.wait(10_000);
+    let (list, _) = bench.wants().list.expect("a listing");
+    bench.read(in_term(4, 20), Some(leader("pg-1", 5)));
+    bench.take(
+        list,
+        Outcome::Listed(in_term(3, 19), vec![leader("pg-1", 5)]),
+    );
+    assert!(!bench.follow.notices().contains(&Notice::Rebuilt));
+}
+
+#[test]
 fn a_garbled_config_leaves_the_last_one_in_force() {
     let mut bench = Bench::new(1);
     bench.list(

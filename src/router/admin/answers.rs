@@ -2,12 +2,15 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::Admin;
 use super::ready::{self, Readiness};
 use super::stats::Stats;
+use super::{Admin, page};
 
 type Answer = Response<Full<Bytes>>;
 
@@ -15,7 +18,11 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
 const PATHS: &str = "\
+/, /stats                   the page for people
 /healthz                    200 while the router serves, 503 once it drains
 /ready/LISTENER             200 while that listener routes
 /ready/CLUSTER/LISTENER     the same, where a listener's name is not enough
@@ -29,6 +36,8 @@ pub(super) fn to<B>(request: &Request<B>, admin: &Admin) -> Answer {
         return not_allowed();
     }
     match request.uri().path() {
+        "/" | "/stats" => page(admin),
+        "/page.js" => answer(StatusCode::OK, SCRIPT, page::SCRIPT),
         "/healthz" => healthz(admin),
         "/stats.json" => stats(admin),
         "/metrics" => metrics(admin),
@@ -53,6 +62,13 @@ fn ready(named: &str, admin: &Admin) -> Answer {
         Readiness::NoSuchListener(there_are) => (StatusCode::NOT_FOUND, there_are),
     };
     answer(code, TEXT, text + "\n")
+}
+
+fn page(admin: &Admin) -> Answer {
+    match page::draw(&Stats::of(admin)) {
+        Ok(html) => answer(StatusCode::OK, HTML, html),
+        Err(error) => failed(&error),
+    }
 }
 
 fn stats(admin: &Admin) -> Answer {
@@ -89,5 +105,8 @@ fn answer(code: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answe
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     // All of it is true for this moment only.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let policy = HeaderValue::from_static(page::POLICY);
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }

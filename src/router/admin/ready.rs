@@ -22,8 +22,16 @@ pub(super) enum Standing {
 }
 
 impl Standing {
-    /// What `pool` means at `now`: a decision that is too old routes nobody, as in a session.
-    pub(super) fn of(pool: &Pool, now: Moment) -> Self {
+    /// What `door` does at `now` by `pool`. While the program drains nobody is let in, whatever was decided.
+    pub(super) fn of(door: &Door, pool: &Pool, now: Moment) -> Self {
+        if door.tasks.draining().is_cancelled() {
+            return Self::Refusing("the router is draining".to_owned());
+        }
+        Self::by(pool, now)
+    }
+
+    /// What was decided, at `now`: a decision that is too old routes nobody, as in a session.
+    fn by(pool: &Pool, now: Moment) -> Self {
         match &pool.verdict {
             Verdict::Route if now > pool.valid_until => {
                 Self::Holding("the last decision is too old to route by".to_owned())
@@ -68,14 +76,11 @@ pub(super) fn of(named: &str, admin: &Admin) -> Readiness {
 }
 
 fn readiness(door: &Door) -> Readiness {
-    if door.tasks.draining().is_cancelled() {
-        return Readiness::NotReady("the router is draining".to_owned());
-    }
     let snapshot = door.snapshot();
     let Some(lane) = snapshot.lanes.get(door.number) else {
         return Readiness::NotReady("nothing was decided yet".to_owned());
     };
-    match Standing::of(&lane.pool, clock::now()) {
+    match Standing::of(door, &lane.pool, clock::now()) {
         Standing::Routing => {
             let targets = lane.pool.targets.iter();
             let lines = targets.map(|target| format!("{} {}", target.member, target.address));

@@ -17,6 +17,8 @@ mod member;
 pub struct Stats {
     /// The router's version.
     pub version: &'static str,
+    /// When this was told.
+    pub at: String,
     /// How long the router has been running.
     pub uptime_seconds: f64,
     /// Whether it takes no new clients because it is stopping.
@@ -36,6 +38,8 @@ pub struct ClusterStats {
     pub leader: Option<String>,
     /// Since when, as far as this router saw it: no earlier than the router's own start.
     pub leader_since: Option<String>,
+    /// How long that is.
+    pub leader_for_seconds: Option<f64>,
     /// The leader's timeline.
     pub timeline: Option<u32>,
     /// What was decided on the primary.

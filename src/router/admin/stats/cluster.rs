@@ -31,11 +31,11 @@ impl AsOf {
     }
 
     /// A moment as people write it: the one place where the two clocks meet.
-    fn at(&self, moment: Moment) -> Option<String> {
-        let age = jiff::SignedDuration::try_from(self.now.since(moment)).ok()?;
-        let at = self.wall.checked_sub(age).ok()?;
-        let whole = at.round(Unit::Second).ok()?;
-        Some(whole.to_string())
+    fn at(&self, moment: Moment) -> String {
+        // A moment before the calendar begins cannot have been seen: it is told as now.
+        let at = self.wall.checked_sub(self.now.since(moment));
+        let at = at.unwrap_or(self.wall);
+        at.round(Unit::Second).unwrap_or(at).to_string()
     }
 
     /// How long ago a moment was.
@@ -63,6 +63,7 @@ impl Stats {
             ClusterStats::of(&running.cluster, &snapshot, &admin.doors, &as_of)
         });
         Self {
+            at: as_of.at(as_of.now),
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: as_of.age(admin.began),
             draining: admin.tasks.draining().is_cancelled(),
@@ -82,6 +83,7 @@ impl ClusterStats {
         let table = &snapshot.table;
         let view = snapshot.view.value();
         let leader = table.leader.as_ref().map(|tenure| &tenure.holder);
+        let leads_since = leader.and(table.leader_since);
         let sync = view.and_then(|view| view.sync.as_ref());
         let members = member::all(cluster, snapshot, as_of);
         let own = doors.iter().filter(|door| door.cluster == cluster.name);
@@ -89,9 +91,8 @@ impl ClusterStats {
             name: cluster.name.clone(),
             scope: cluster.scope.to_string(),
             leader: leader.map(MemberName::to_string),
-            leader_since: leader
-                .and(table.leader_since)
-                .and_then(|since| as_of.at(since)),
+            leader_since: leads_since.map(|since| as_of.at(since)),
+            leader_for_seconds: leads_since.map(|since| as_of.age(since)),
             timeline: leader
                 .and_then(|leader| members.iter().find(|member| member.name == leader.as_str()))
                 .and_then(|member| member.timeline),

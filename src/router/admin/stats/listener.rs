@@ -1,23 +1,24 @@
 //! A listener's part of the document: what it does with a client that comes now, and why with each member.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use trunkline_core::MemberName;
 use trunkline_core::config::router::To;
-use trunkline_core::route::{Out, Place, Pool, Target};
+use trunkline_core::route::{Out, Place, Pool, Row, Target};
 
 use super::cluster::AsOf;
 use super::{CounterStats, ListenerStats, PlaceStats, TargetStats, Tone};
 use crate::admin::ready::Standing;
 use crate::door::Door;
-use crate::published::{Lane, Snapshot};
+use crate::published::{Lane, Seat, Snapshot};
 
 impl ListenerStats {
     /// A listener, by the snapshot its sessions route by; `None` if that knows no such listener.
     pub(super) fn of(door: &Door, snapshot: &Snapshot, as_of: &AsOf) -> Option<Self> {
         let lane = snapshot.lanes.get(door.number)?;
         let pool = &lane.pool;
-        let standing = Standing::of(pool, as_of.now);
+        let standing = Standing::of(door, pool, as_of.now);
         let count = &door.count;
         Some(Self {
             name: door.config.name.clone(),
@@ -59,27 +60,18 @@ fn destination(door: &Door, pool: &Pool, snapshot: &Snapshot) -> String {
         .map(|target| target.member.as_str())
         .collect();
     let names = names.join(", ");
-    let alone = pool
-        .targets
-        .iter()
-        .all(|target| falls_back(pool, &target.member));
+    if pool.places.values().any(|place| *place == Place::Fallback) {
+        return format!("no member of the pool can be used: new sessions fall back to {names}");
+    }
     match door.config.to {
         To::Primary => snapshot.table.primary.because().to_string(),
         To::StandbyLeader => format!("new sessions go to {names}, which leads the standby cluster"),
-        To::Replicas | To::Sync | To::Any if alone => {
-            format!("no member of the pool can be used: new sessions go to the primary, {names}")
-        }
         To::Replicas | To::Sync | To::Any => format!("new sessions go to {names}"),
     }
 }
 
-/// Whether a member serves although the pool itself leaves it out.
-fn falls_back(pool: &Pool, member: &MemberName) -> bool {
-    matches!(pool.places.get(member), Some(Place::Out(_)))
-}
-
 fn targets(lane: &Lane) -> Vec<TargetStats> {
-    let target = |seat: &std::sync::Arc<crate::published::Seat>| {
+    let target = |seat: &Arc<Seat>| {
         let Target { member, address } = &seat.target;
         TargetStats {
             member: member.to_string(),
@@ -139,12 +131,14 @@ fn welcome(member: &MemberName, door: &Door, snapshot: &Snapshot) -> String {
     };
     let why = match (door.config.to, leads) {
         (To::StandbyLeader, _) => "leads the standby cluster",
-        (To::Primary | To::Any, true) => "the proven primary",
+        (To::Primary | To::Any, true) if snapshot.table.primary.row == Row::Proven => {
+            "the proven primary"
+        }
+        (To::Primary | To::Any, true) => "the primary that was proven last",
         (To::Primary | To::Replicas | To::Sync | To::Any, _) => match door.config.max_lag {
-            Some(_) if lag_unknown() => {
-                "runs; its lag is not known, which is overlooked for a while"
-            }
-            Some(_) => "runs and lags no more than max_lag",
+            Some(_) if lag_unknown() => "runs; lag unknown, overlooked for a while",
+            Some(_) => "runs, lag within max_lag",
+            None if door.config.to == To::Sync => "runs, is a synchronous standby",
             None => "runs",
         },
     };
