@@ -21,7 +21,7 @@ mod endpoints;
 mod words;
 
 pub use endpoints::EndpointId;
-use endpoints::{Endpoints, Newest, Verdict};
+use endpoints::{Endpoints, Leaving, Newest, Verdict};
 pub use words::{Ask, Change, Header, Notice, Outcome, Trouble, Wants};
 
 /// How long after one listing the next is due, before jitter.
@@ -359,8 +359,11 @@ impl Follow {
     fn failed(&mut self, endpoint: EndpointId, trouble: Trouble, now: Moment) {
         self.view = self.view.clone().unanswered(trouble.clone(), now);
         self.reading = self.reading.clone().unanswered(trouble.clone(), now);
-        if self.endpoints.leave(endpoint, now) {
+        let leaving = self.endpoints.leave(endpoint, now);
+        if leaving == Leaving::Left {
             self.notices.push(Notice::Left(endpoint, trouble));
+        }
+        if leaving != Leaving::WasNotPresent {
             self.watch = None;
             // What is in flight to the endpoint that was left is not waited for.
             self.list = Slot::Due(now);

@@ -46,7 +46,7 @@ pub fn start(cluster: Arc<Cluster>, tasks: &Tasks) -> std::io::Result<Running> {
     )?;
     let (doubts, doubted) = mpsc::channel(64);
     let mut control = Control {
-        poll: Poll::new(cluster.scope.clone(), tasks.clone()),
+        poll: Poll::new(&cluster.name, cluster.scope.clone(), tasks.clone()),
         cluster: Arc::clone(&cluster),
         feed,
         resolver: Resolver::default(),
@@ -140,7 +140,7 @@ impl Control {
             table: table.clone(),
             probes,
         };
-        let ended = self.seats.publish(board, snapshot, &change.ends);
+        let ended = self.seats.publish(board, snapshot, &change);
         self.tell(&change, ended, &table);
         if table.read_elsewhere && !self.table.as_ref().is_some_and(|had| had.read_elsewhere) {
             self.feed.doubt();

@@ -127,10 +127,14 @@ impl Worker {
             .take(answer.ask, answer.outcome, clock::now(), jitter);
         for notice in self.follow.notices() {
             match notice {
+                Notice::Left(id, trouble) if id == self.follow.endpoint() => tracing::warn!(
+                    endpoint = self.url(id),
+                    "etcd's only endpoint cannot be used: {trouble}"
+                ),
                 Notice::Left(id, trouble) => tracing::warn!(
-                    left = self.url(id),
-                    for_ = self.url(self.follow.endpoint()),
-                    "left an etcd endpoint: {trouble}"
+                    endpoint = self.url(id),
+                    next = self.url(self.follow.endpoint()),
+                    "left an etcd endpoint for the next: {trouble}"
                 ),
                 Notice::Rebuilt => tracing::error!(
                     "etcd's store is another one than before: rebuilt or restored? everything is read anew"

@@ -14,6 +14,7 @@ const ACCEPT_FAILED: &str = "trunkline_accept_failures_total";
 const CONNECT: &str = "trunkline_connect_seconds";
 const CONNECT_FAILED: &str = "trunkline_connect_failures_total";
 const ENDED: &str = "trunkline_sessions_ended_total";
+const PROBES: &str = "trunkline_probes_total";
 const HELD_TOTAL: &str = "trunkline_holds_total";
 const REFUSED: &str = "trunkline_clients_refused_total";
 const KILLED: &str = "trunkline_sessions_killed_total";
@@ -40,6 +41,7 @@ pub fn describe() {
             "Connections to members that failed, by listener.",
         ),
         (ENDED, "Sessions that ended, by listener and how."),
+        (PROBES, "Requests to members' REST APIs, by member."),
         (
             HELD_TOTAL,
             "Clients that had to wait for a target, by listener.",
@@ -107,6 +109,14 @@ pub(crate) fn connected(door: &Door, took: Duration) {
 
 pub(crate) fn connect_failed(door: &Door) {
     counter!(CONNECT_FAILED, &labels(door)).increment(1);
+}
+
+pub(crate) fn probed(cluster: &str, member: &trunkline_core::MemberName) {
+    let labels = [
+        ("cluster", cluster.to_owned()),
+        ("member", member.to_string()),
+    ];
+    counter!(PROBES, &labels).increment(1);
 }
 
 pub(crate) fn session_ended(door: &Door, how: &'static str) {

@@ -18,7 +18,10 @@ use trunkline_io::clock;
 use trunkline_io::http::client::{self, Trouble};
 use trunkline_io::shutdown::Tasks;
 
-use crate::pgping;
+use crate::{metrics, pgping};
+
+/// How long after a question a member may be asked again, however many sessions doubt it.
+const SOONEST: Duration = Duration::from_millis(50);
 
 /// What to ask a member, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,7 @@ pub struct Question {
 /// The loops of a cluster's members.
 #[derive(Debug)]
 pub struct Poll {
+    cluster: String,
     scope: Scope,
     members: BTreeMap<MemberName, Asked>,
     changed: Arc<Notify>,
@@ -55,8 +59,9 @@ struct Asked {
 impl Poll {
     /// Nobody is asked yet.
     #[must_use]
-    pub fn new(scope: Scope, tasks: Tasks) -> Self {
+    pub fn new(cluster: &str, scope: Scope, tasks: Tasks) -> Self {
         Self {
+            cluster: cluster.to_owned(),
             scope,
             members: BTreeMap::new(),
             changed: Arc::new(Notify::new()),
@@ -113,6 +118,7 @@ impl Poll {
         let end = CancellationToken::new();
         let looper = Loop {
             name,
+            cluster: self.cluster.clone(),
             scope: self.scope.clone(),
             question: receiver,
             probe: Arc::clone(&probe),
@@ -147,6 +153,7 @@ impl Poll {
 
 #[derive(Clone)]
 struct Loop {
+    cluster: String,
     name: MemberName,
     scope: Scope,
     question: watch::Receiver<Question>,
@@ -161,6 +168,7 @@ impl Loop {
         while self.due(&mut last, |_| true).await {
             let asked = clock::now();
             let question = self.question.borrow().clone();
+            metrics::probed(&self.cluster, &self.name);
             let answer = self.ask_rest(&question).await;
             let now = clock::now();
             self.probe.send_modify(|probe| {
@@ -194,11 +202,13 @@ impl Loop {
 
     /// Waits until a question is due and notes when it is sent; false when there will be none any more.
     async fn due(&mut self, last: &mut Option<Moment>, wanted: impl Fn(&Asks) -> bool) -> bool {
+        let mut doubted = false;
         loop {
             let asks = self.question.borrow_and_update().asks;
             let now = clock::now();
             let at = match *last {
                 _ if !wanted(&asks) => Moment::NEVER,
+                Some(sent) if doubted => sent.after(asks.every.min(SOONEST)),
                 Some(sent) if sent >= asks.not_before => sent.after(asks.every),
                 Some(_) | None => now,
             };
@@ -210,12 +220,7 @@ impl Loop {
             let pause = at.since(now).min(Duration::from_secs(3600));
             tokio::select! {
                 changed = self.question.changed() => if changed.is_err() { return false },
-                () = self.at_once.notified() => {
-                    if wanted(&asks) {
-                        *last = Some(clock::now());
-                        return true;
-                    }
-                }
+                () = self.at_once.notified() => doubted = true,
                 () = sleep(pause) => {}
             }
         }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use trunkline_core::cluster::ClusterView;
 use trunkline_core::follow::Trouble;
 use trunkline_core::probe::Probe;
-use trunkline_core::route::change::End;
+use trunkline_core::route::change::{Change, Event};
 use trunkline_core::route::ledger::Known;
 use trunkline_core::route::{Because, Pool, Residence, Table, Target};
 use trunkline_core::{MemberName, Moment, Observed};
@@ -117,15 +117,18 @@ impl Board {
         self.current.load_full()
     }
 
-    /// Follows publications: changes whenever there is a newer snapshot.
+    /// Follows decisions: changes when a listener does something else with new clients than before. Held clients
+    /// wait for that; a snapshot that only dates the same decision anew wakes nobody.
     #[must_use]
     pub fn follow(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
     }
 
-    fn publish(&self, snapshot: Snapshot) {
+    fn publish(&self, snapshot: Snapshot, is_news: bool) {
         self.current.store(Arc::new(snapshot));
-        self.generation.send_modify(|generation| *generation += 1);
+        if is_news {
+            self.generation.send_modify(|generation| *generation += 1);
+        }
     }
 }
 
@@ -164,17 +167,21 @@ impl Seats {
             .collect()
     }
 
-    /// Publishes `snapshot` on `board`, and only then ends the sessions that `ends` names.
+    /// Publishes `snapshot` on `board`, and only then ends the sessions that `change` names. Returns how many.
     ///
     /// In this order, a session that chose by the old snapshot finds its switch fired; in the other, it could
     /// choose a seat whose switch nobody will fire again.
-    pub fn publish(&mut self, board: &Board, snapshot: Snapshot, ends: &[End]) -> u64 {
+    pub fn publish(&mut self, board: &Board, snapshot: Snapshot, change: &Change) -> u64 {
         let numbers: BTreeMap<String, usize> = (snapshot.table.pools.iter().enumerate())
             .map(|(number, pool)| (pool.listener.clone(), number))
             .collect();
-        board.publish(snapshot);
+        let is_news = change
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Verdict { .. }));
+        board.publish(snapshot, is_news);
         let mut ended = 0;
-        for end in ends {
+        for end in &change.ends {
             let Some(number) = numbers.get(&end.listener) else {
                 continue;
             };

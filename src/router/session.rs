@@ -4,6 +4,7 @@ mod cancel;
 mod connect;
 pub mod ending;
 mod opening;
+mod refusal;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -8,7 +8,10 @@
 //! It must not know the product's crates: it meets the router as an operator does, by its command
 //! line, its ports and its stats page.
 
+pub mod background;
 pub mod etcd;
+pub mod fake_cluster;
+pub mod fake_member;
 pub mod haproxy;
 pub mod http;
 pub mod parts;

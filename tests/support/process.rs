@@ -148,6 +148,11 @@ impl Process {
         self.signal(Signal::CONT)
     }
 
+    /// Asks it to end (SIGTERM) without waiting for that.
+    pub fn ask_to_end(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
     /// Asks it to end (SIGTERM) and waits for that.
     pub async fn terminate(&mut self, bound: Duration) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;
@@ -193,6 +198,13 @@ impl Process {
     #[must_use]
     pub fn log_tail(&self) -> String {
         read_tail(&self.log).unwrap_or_else(|error| format!("(unreadable: {error})"))
+    }
+
+    /// Everything it wrote.
+    pub fn log(&self) -> Result<String> {
+        let bytes =
+            std::fs::read(&self.log).with_context(|| format!("reading {}", self.log.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     fn rustix_pid(&self) -> Result<Pid> {

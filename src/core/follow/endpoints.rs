@@ -1,5 +1,6 @@
 //! Which endpoint to ask, which to leave, and whether the store behind them is still the same.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Header, Trouble};
@@ -24,6 +25,18 @@ pub(super) enum Verdict {
     Rebuilt,
 }
 
+/// What leaving an endpoint came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Leaving {
+    /// Another one was asked anyway.
+    WasNotPresent,
+    /// It was left.
+    Left,
+    /// It was left, and had not answered since it was left before: no news.
+    LeftAgain,
+}
+
 /// What the last answer of an endpoint showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
@@ -38,6 +51,8 @@ pub(super) struct Endpoints {
     standings: Vec<Standing>,
     current: usize,
     store: Option<Store>,
+    /// Endpoints that were left and have not answered since.
+    left: BTreeSet<EndpointId>,
     /// How many endpoints were left since the last answer that could be believed.
     in_vain: usize,
     ready: Moment,
@@ -64,6 +79,7 @@ impl Endpoints {
             standings: vec![Standing::Unknown; count.max(1)],
             current: 0,
             store: None,
+            left: BTreeSet::new(),
             in_vain: 0,
             ready: Moment::BOOT,
         }
@@ -140,6 +156,7 @@ impl Endpoints {
 
     fn believe(&mut self, from: EndpointId, header: Header, now: Moment) {
         self.mark(from, Standing::Agrees);
+        self.left.remove(&from);
         self.in_vain = 0;
         self.ready = now.min(self.ready);
         let known = self.store.map_or((header.term, header.revision), |store| {
@@ -155,13 +172,13 @@ impl Endpoints {
         });
     }
 
-    /// Leaves `endpoint` for the next, if it is the present one; says whether it was.
-    pub(super) fn leave(&mut self, endpoint: EndpointId, now: Moment) -> bool {
+    /// Leaves `endpoint` for the next, if it is the present one.
+    pub(super) fn leave(&mut self, endpoint: EndpointId, now: Moment) -> Leaving {
         if self.standings.get(endpoint.0) != Some(&Standing::Dissents) {
             self.mark(endpoint, Standing::Failed);
         }
         if endpoint.0 != self.current {
-            return false;
+            return Leaving::WasNotPresent;
         }
         self.current = (self.current + 1) % self.standings.len();
         self.in_vain += 1;
@@ -169,7 +186,11 @@ impl Endpoints {
             self.in_vain = 0;
             self.ready = now.after(REST);
         }
-        true
+        if self.left.insert(endpoint) {
+            Leaving::Left
+        } else {
+            Leaving::LeftAgain
+        }
     }
 
     fn mark(&mut self, endpoint: EndpointId, standing: Standing) {

@@ -455,3 +455,14 @@ fn nothing_is_known_before_the_first_answer() {
     assert_eq!(bench.proof(), None);
     assert_eq!(bench.follow.view().age(Moment::NEVER), None);
 }
+
+#[test]
+fn an_endpoint_that_stays_dead_is_told_of_once() {
+    let mut bench = Bench::following(1);
+    for _ in 0..4 {
+        bench.wait(1_000);
+        bench.fail(&Trouble::TimedOut);
+    }
+    let left = Notice::Left(EndpointId(0), Trouble::TimedOut);
+    assert_eq!(bench.follow.notices(), [left]);
+}

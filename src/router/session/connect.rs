@@ -17,7 +17,7 @@ use crate::door::{Counted, Door, Held, SeatTaken};
 use crate::published::Seat;
 use crate::{metrics, socket};
 
-/// How long to wait before a member that refused is tried again, if nothing changes meanwhile.
+/// How long a member that failed a client is left alone by it.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// A server, connected.
@@ -32,9 +32,13 @@ pub(super) struct Connected {
 pub(super) struct Search {
     door: Arc<Door>,
     decisions: watch::Receiver<u64>,
-    /// When the hold ends, once it has begun.
-    deadline: Option<Moment>,
+    /// Since when the client has been waiting, once it is.
+    began_to_wait: Option<Moment>,
     held: Option<Counted<Held>>,
+    /// Who failed this client a moment ago, and until when they are left alone: a decision is no reason to try
+    /// them again, since each failure brings one about.
+    failed: Vec<MemberName>,
+    rest_until: Moment,
     /// Until when the client was held, once it was.
     pub(super) held_until: Option<Moment>,
     client: Option<std::net::IpAddr>,
@@ -44,9 +48,11 @@ impl Search {
     pub(super) fn new(door: &Arc<Door>, client: Option<std::net::IpAddr>) -> Self {
         Self {
             decisions: door.follow(),
-            deadline: None,
+            began_to_wait: None,
             door: Arc::clone(door),
             held: None,
+            failed: Vec::new(),
+            rest_until: Moment::BOOT,
             held_until: None,
             client,
         }
@@ -57,7 +63,7 @@ impl Search {
         loop {
             // Marked as seen before it is read: a decision that comes in between wakes the wait below.
             self.decisions.borrow_and_update();
-            let because = match self.attempt().await {
+            match self.attempt().await {
                 Attempt::Connected(connected) => {
                     if self.held.take().is_some() {
                         self.held_until = Some(clock::now());
@@ -65,32 +71,47 @@ impl Search {
                     return Ok(connected);
                 }
                 Attempt::Refused(because) => return Err(Ending::NoTarget(because)),
-                Attempt::NotNow(because) => because,
-            };
-            self.wait(because).await?;
+                Attempt::NoTarget(because) => self.hold(because, None).await?,
+                Attempt::NotNow(because) => self.hold(because, Some(TRY_AGAIN)).await?,
+                Attempt::Full => self.queue().await?,
+            }
         }
     }
 
-    /// The connection was no good: another is needed, from the same hold.
-    pub(super) fn doubt(&self, member: &MemberName) {
+    /// The connection was no good, and the client does not know of it: another is needed, from the same hold.
+    pub(super) fn lost(&mut self, member: &MemberName) {
+        let now = clock::now();
+        if now >= self.rest_until {
+            self.failed.clear();
+            self.rest_until = now.after(TRY_AGAIN);
+        }
+        self.failed.push(member.clone());
         // A full queue loses nothing: the member is being asked already.
         let _ = self.door.doubts.try_send(member.clone());
     }
 
-    async fn attempt(&self) -> Attempt {
+    async fn attempt(&mut self) -> Attempt {
+        if clock::now() >= self.rest_until {
+            self.failed.clear();
+        }
         let snapshot = self.door.snapshot();
         let Some(lane) = snapshot.lanes.get(self.door.number) else {
-            return Attempt::NotNow(Because::EmptyPool);
+            return Attempt::NoTarget(Because::EmptyPool);
         };
         match &lane.pool.verdict {
-            Verdict::Hold(because) => return Attempt::NotNow(because.clone()),
+            Verdict::Hold(because) => return Attempt::NoTarget(because.clone()),
             Verdict::Refuse(because) => return Attempt::Refused(because.clone()),
             Verdict::Route if clock::now() > lane.pool.valid_until => {
                 return Attempt::NotNow(snapshot.table.primary.because());
             }
             Verdict::Route => {}
         }
-        let mut tried = Vec::new();
+        let failed = |seat: &Arc<Seat>| self.failed.contains(&seat.target.member);
+        let places = lane.targets.iter().enumerate();
+        let mut tried: Vec<usize> = places
+            .filter(|(_, seat)| failed(seat))
+            .map(|(place, _)| place)
+            .collect();
         for _ in 0..=self.door.config.retries {
             let loads: Vec<u32> = lane
                 .targets
@@ -106,8 +127,10 @@ impl Search {
                 client: self.client,
                 tried: &tried,
             };
-            let Picked::Target(place) = pick(&self.door.config, &lane.pool.targets, draw) else {
-                break;
+            let place = match pick(&self.door.config, &lane.pool.targets, draw) {
+                Picked::Target(place) => place,
+                Picked::Full => return Attempt::Full,
+                Picked::Nobody => break,
             };
             let Some(seat) = lane.targets.get(place) else {
                 break;
@@ -115,6 +138,7 @@ impl Search {
             if let Some(connected) = self.connect(seat).await {
                 return Attempt::Connected(connected);
             }
+            self.lost(&seat.target.member);
             tried.push(place);
         }
         Attempt::NotNow(Because::EmptyPool)
@@ -150,12 +174,32 @@ impl Search {
         };
         metrics::connect_failed(&self.door);
         tracing::debug!(listener = self.door.config.name, member = %seat.target.member, address = %seat.target.address, "connecting failed: {failed}");
-        self.doubt(&seat.target.member);
         None
     }
 
-    /// Holds the client until there is a new decision, or for a moment; no longer than the hold allows.
-    async fn wait(&mut self, because: Because) -> Result<(), Ending> {
+    /// Holds the client until there is another decision, or for `pause`; no longer than the hold allows.
+    async fn hold(&mut self, because: Because, pause: Option<Duration>) -> Result<(), Ending> {
+        let Some(left) = self.left(self.door.config.hold.time)? else {
+            return Err(Ending::NoTarget(because));
+        };
+        // Members that failed are tried again when their rest is over; a decision wakes at once.
+        let rest = self.rest_until.since(clock::now());
+        let pause = pause.map_or(left, |pause| if rest.is_zero() { pause } else { rest });
+        let _ = timeout(left.min(pause), self.decisions.changed()).await;
+        Ok(())
+    }
+
+    /// Waits for a place below `server_maxconn`.
+    async fn queue(&mut self) -> Result<(), Ending> {
+        let Some(left) = self.left(self.door.config.queue_timeout)? else {
+            return Err(Ending::TooManySessions);
+        };
+        let _ = timeout(left.min(TRY_AGAIN), self.decisions.changed()).await;
+        Ok(())
+    }
+
+    /// Counts the client as held; returns how long it may wait on, `None` when its time is over.
+    fn left(&mut self, longest: Duration) -> Result<Option<Duration>, Ending> {
         if self.held.is_none() {
             let limit = self.door.config.hold.number;
             let held = Counted::below(Held(Arc::clone(&self.door)), limit);
@@ -163,23 +207,20 @@ impl Search {
             self.door.count.held_total.fetch_add(1, Ordering::Relaxed);
         }
         let now = clock::now();
-        let deadline = *self
-            .deadline
-            .get_or_insert(now.after(self.door.config.hold.time));
-        let left = deadline.since(now);
-        if left.is_zero() {
-            return Err(Ending::NoTarget(because));
-        }
-        // Members that refused are tried again soon; a decision wakes at once.
-        let _ = timeout(left.min(TRY_AGAIN), self.decisions.changed()).await;
-        Ok(())
+        let began = *self.began_to_wait.get_or_insert(now);
+        let left = began.after(longest).since(now);
+        Ok((!left.is_zero()).then_some(left))
     }
 }
 
 enum Attempt {
     Connected(Connected),
-    /// There is no target now.
+    /// There is no target; a decision will say when there is one.
+    NoTarget(Because),
+    /// There are targets, but none took the client.
     NotNow(Because),
-    /// There will be none.
+    /// Every target has as many sessions as it may.
+    Full,
+    /// There will be no target.
     Refused(Because),
 }

@@ -5,24 +5,32 @@
 //! client can still be held again, whatever became of the server.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use trunkline_core::Moment;
 use trunkline_io::clock;
 
 use super::connect::{Connected, Search};
 use super::ending::Ending;
-use super::{Report, cancel};
+use super::{Report, cancel, refusal};
 use crate::door::Door;
 use crate::pump::Bytes;
 use crate::startup::{self, First, FirstReply};
 
 /// How long a client that is to be refused may take to say what it wants.
 const REFUSAL: Duration = Duration::from_secs(5);
+
+/// How long a client may say nothing before a server that closes is taken to have lost patience with it.
+const SILENT_CLIENT: Duration = Duration::from_secs(5);
+
+/// How often a client that sent more than is read yet is looked at, whether it is still there.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A client and its server, with nothing left in between.
 pub(super) struct Opened {
@@ -37,6 +45,7 @@ pub(super) struct Opening<'r> {
     door: Arc<Door>,
     search: Search,
     report: &'r mut Report,
+    began: Moment,
     /// What the client said and no server has answered yet.
     said: Vec<u8>,
     bytes: Bytes,
@@ -70,6 +79,7 @@ impl<'r> Opening<'r> {
             search: Search::new(door, ip),
             door: Arc::clone(door),
             report,
+            began: clock::now(),
             said: Vec::new(),
             bytes: Bytes::default(),
         }
@@ -122,7 +132,7 @@ impl<'r> Opening<'r> {
                 }
             }
             // The server was lost before it answered anything: the client does not know of it.
-            self.search.doubt(&found.seat.target.member);
+            self.search.lost(&found.seat.target.member);
         }
     }
 
@@ -149,14 +159,25 @@ impl<'r> Opening<'r> {
                     Heard::ServerLost => {}
                     Heard::ServerFirst(found) => return Ok((Next::Pump, found)),
                 },
-                (next, None) => {
-                    let room = self.said.len() < startup::MAX_STARTUP && next.is_none();
-                    tokio::select! {
-                        found = self.search.run() => server = Some(found?),
-                        heard = hear(&mut self.client, &mut self.said, room) => heard?,
-                        () = self.door.tasks.ending().cancelled() => return Err(Ending::ShutDown),
-                    }
-                }
+                (_, None) => server = self.find().await?,
+            }
+        }
+    }
+
+    /// Finds a server while the client speaks; `None` if what it says makes the search needless.
+    async fn find(&mut self) -> Result<Option<Connected>, Ending> {
+        // One search, whatever the client says meanwhile: a connection that is being made is not given up for it.
+        let mut search = pin!(self.search.run());
+        loop {
+            // What follows the first packet is read too, or it would hide that the client left.
+            let room = self.said.len() < startup::MAX_STARTUP;
+            tokio::select! {
+                found = &mut search => return found.map(Some),
+                heard = hear(&mut self.client, &mut self.said, room) => heard?,
+                () = self.door.tasks.ending().cancelled() => return Err(Ending::ShutDown),
+            }
+            if matches!(startup::first(&self.said), First::Cancel(_)) {
+                return Ok(None);
             }
         }
     }
@@ -171,6 +192,11 @@ impl<'r> Opening<'r> {
             peeked = peek(&found.stream) => match peeked {
                 // A server that speaks first is no PostgreSQL: its bytes are pumped as they are.
                 Ok(1..) => Ok(Heard::ServerFirst(found)),
+                // It crashed, and the client does not know.
+                Ok(0) | Err(_) if clock::now().since(self.began) < SILENT_CLIENT => {
+                    self.search.lost(&found.seat.target.member);
+                    Ok(Heard::ServerLost)
+                }
                 // PostgreSQL gives up on a client that says nothing (authentication_timeout).
                 Ok(0) | Err(_) => Err(Ending::ServerClosed),
             },
@@ -267,44 +293,8 @@ impl<'r> Opening<'r> {
 
     /// Tells the client why in PostgreSQL's protocol: never a bare end of file.
     pub(super) async fn turn_away(&mut self, ending: &Ending) {
-        let error = match ending {
-            Ending::NoTarget(because) => startup::fatal(
-                "57P03",
-                &format!(
-                    "no server for \"{}\" of cluster \"{}\": {because}",
-                    self.door.config.name, self.door.cluster
-                ),
-                Some(
-                    "Trunkline holds new connections while there is no server; the hold has ended without one.",
-                ),
-            ),
-            Ending::TooManyHeld => startup::fatal(
-                "53300",
-                &format!(
-                    "too many clients wait for a server of cluster \"{}\" already",
-                    self.door.cluster
-                ),
-                None,
-            ),
-            Ending::TooManySessions => startup::fatal(
-                "53300",
-                &format!(
-                    "too many connections to \"{}\" of cluster \"{}\"",
-                    self.door.config.name, self.door.cluster
-                ),
-                None,
-            ),
-            Ending::ShutDown => {
-                startup::fatal("57P01", "the connection router is shutting down", None)
-            }
-            Ending::ClientClosed
-            | Ending::ServerClosed
-            | Ending::ClientBroke
-            | Ending::ServerBroke
-            | Ending::ClientLeftEarly
-            | Ending::Idle
-            | Ending::Killed(_)
-            | Ending::Cancel => return,
+        let Some(error) = refusal::error(ending, &self.door) else {
+            return;
         };
         if matches!(
             ending,
@@ -313,44 +303,17 @@ impl<'r> Opening<'r> {
             self.door.count.refused.fetch_add(1, Ordering::Relaxed);
         }
         // Bytes that are no PostgreSQL get none back.
-        let told = timeout(REFUSAL, refuse(&mut self.client, &mut self.said, &error)).await;
+        let told = timeout(
+            REFUSAL,
+            refusal::refuse(&mut self.client, &mut self.said, &error),
+        )
+        .await;
         drop(told);
     }
 }
 
-/// Refuses in the order of the protocol: encryption is declined first, the error follows the StartupMessage.
-async fn refuse(client: &mut TcpStream, said: &mut Vec<u8>, error: &[u8]) -> Result<(), Ending> {
-    loop {
-        match startup::first(said) {
-            First::Incomplete => more(client, said).await?,
-            First::AsksEncryption => {
-                client
-                    .write_all(b"N")
-                    .await
-                    .map_err(|_| Ending::ClientBroke)?;
-                said.drain(..8);
-            }
-            First::Startup(_) => {
-                client
-                    .write_all(error)
-                    .await
-                    .map_err(|_| Ending::ClientBroke)?;
-                client.shutdown().await.map_err(|_| Ending::ClientBroke)?;
-                // What the client still sends is read until it closes: a reset could overtake the error.
-                while client
-                    .read(&mut [0; 512])
-                    .await
-                    .is_ok_and(|count| count > 0)
-                {}
-                return Ok(());
-            }
-            First::Cancel(_) | First::NotPostgres => return Ok(()),
-        }
-    }
-}
-
 /// Reads more of the client's first packet.
-async fn more(client: &mut TcpStream, said: &mut Vec<u8>) -> Result<(), Ending> {
+pub(super) async fn more(client: &mut TcpStream, said: &mut Vec<u8>) -> Result<(), Ending> {
     match client.read_buf(said).await {
         Ok(0) => Err(Ending::ClientLeftEarly),
         Ok(_) => Ok(()),
@@ -370,10 +333,11 @@ async fn hear(client: &mut TcpStream, said: &mut Vec<u8>, room: bool) -> Result<
 /// Returns when the client has closed or broken the connection.
 async fn gone(client: &TcpStream) {
     loop {
-        match client.ready(tokio::io::Interest::READABLE).await {
+        match client.ready(Interest::READABLE).await {
             Ok(ready) if ready.is_read_closed() || ready.is_error() => return,
-            // It sent more than its first packet: that stays in the socket, and nothing more is learnt of it.
-            Ok(_) => std::future::pending().await,
+            // It sent more than its first packet: that stays in the socket, and makes the client ready at once
+            // whether it left or not.
+            Ok(_) => sleep(LOOK_AGAIN).await,
             Err(_) => return,
         }
     }

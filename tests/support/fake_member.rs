@@ -1,0 +1,115 @@
+//! A member of a cluster that can lie: a REST API that says what it is told to say, and a PostgreSQL that
+//! answers logins, or does not, as it is told.
+//!
+//! Real members cannot be brought into most of the states a router has to survive, and never at a chosen
+//! moment. Both halves are switched while they run; a switch is in force when the call returns.
+
+mod postgres;
+mod rest;
+mod switch;
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use serde_json::json;
+use tokio::net::TcpStream;
+
+use crate::ports::Loopback;
+pub use postgres::{GREETING, Postgres};
+pub use rest::Rest;
+
+use postgres::FakePostgres;
+use rest::FakeRest;
+
+/// The system identifier of every fake cluster.
+pub const SYSTEM_ID: &str = "7710532611349547367";
+
+/// A fake member: nothing of it is in etcd until somebody writes [`FakeMember::key`] there.
+#[derive(Debug)]
+pub struct FakeMember {
+    name: String,
+    rest: FakeRest,
+    postgres: FakePostgres,
+}
+
+impl FakeMember {
+    /// Starts both halves on `host` of the network: a running replica that accepts logins.
+    pub async fn start(scope: &str, name: &str, network: &Loopback, host: u8) -> Result<Self> {
+        Ok(Self {
+            name: name.to_owned(),
+            rest: FakeRest::start(scope, name, network.free(host, 8008)?).await?,
+            postgres: FakePostgres::start(name, network.free(host, 5432)?).await?,
+        })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its PostgreSQL listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.postgres.address
+    }
+
+    /// What Patroni would keep of it under `members/NAME`.
+    #[must_use]
+    pub fn key(&self, role: &str) -> String {
+        json!({
+            "conn_url": format!("postgres://{}/postgres", self.postgres.address),
+            "api_url": format!("http://{}/patroni", self.rest.address),
+            "state": "running",
+            "role": role,
+            "version": "4.1.5",
+            "xlog_location": 67_433_664,
+            "timeline": 7,
+        })
+        .to_string()
+    }
+
+    /// Switches the REST API.
+    pub async fn say(&self, rest: Rest) -> Result<()> {
+        self.rest.mode.turn(rest).await
+    }
+
+    /// Switches PostgreSQL, for connections that are made from now on.
+    pub async fn serve(&self, postgres: Postgres) -> Result<()> {
+        self.postgres.mode.turn(postgres).await
+    }
+
+    /// How often the REST API was asked.
+    #[must_use]
+    pub fn times_asked(&self) -> u64 {
+        self.rest.times_asked()
+    }
+
+    /// How many connections PostgreSQL accepted, whatever became of them.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.postgres.seen().connections
+    }
+
+    /// The first packets that clients of PostgreSQL sent, requests for encryption left out.
+    #[must_use]
+    pub fn startups(&self) -> Vec<Vec<u8>> {
+        self.postgres.seen().startups
+    }
+
+    /// The cancel requests that PostgreSQL got.
+    #[must_use]
+    pub fn cancels(&self) -> Vec<Vec<u8>> {
+        self.postgres.seen().cancels
+    }
+
+    /// Ends all its PostgreSQL sessions, as a crash does.
+    pub fn crash(&self) {
+        self.postgres.hang_up();
+    }
+
+    /// The server's side of the next session of [`Postgres::HandOver`], logged in.
+    pub async fn handed_over(&self) -> Result<TcpStream> {
+        self.postgres.handed_over().await
+    }
+}
