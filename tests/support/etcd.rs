@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use etcd_client::{Client, ConnectOptions, DeleteOptions, GetOptions, PutOptions};
+use etcd_client::{Client, ConnectOptions, GetOptions, PutOptions};
 
 use crate::http;
 use crate::parts::Parts;
@@ -271,16 +271,6 @@ impl Store {
             .delete(key, None)
             .await
             .with_context(|| format!("etcd: delete {key}"))?;
-        Ok(())
-    }
-
-    /// Deletes every key below `prefix`.
-    pub async fn delete_below(&mut self, prefix: &str) -> Result<()> {
-        let options = DeleteOptions::new().with_prefix();
-        self.client
-            .delete(prefix, Some(options))
-            .await
-            .with_context(|| format!("etcd: delete everything below {prefix}"))?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 #
 # It reads "PID START-TIME" lines until the writing end is gone, however that came about (the
 # program ended, panicked, or was killed with SIGKILL). Then it ends the process groups it was told
-# of and every PostgreSQL server whose data lies in DIRECTORY, and removes DIRECTORY.
+# of and every PostgreSQL server whose data lies in DIRECTORY/*/data, and removes DIRECTORY.
 #
 # A pid alone could belong to a stranger by then; with its start time it cannot.
 set -u
@@ -25,21 +25,24 @@ echo "$children" | while read -r pid started; do
     fi
 done
 
-# PostgreSQL runs in a session of its own, started by Patroni. Its working directory is its data.
+# PostgreSQL runs in a session of its own, started by Patroni. It says its pid in its data directory,
+# which is also its working directory for as long as it lives.
 servers() {
-    for process in /proc/[0-9]*; do
-        case $(readlink "$process/cwd") in
-        "$directory"/*) case $(readlink "$process/exe") in */postgres) echo "${process#/proc/}" ;; esac ;;
-        esac
-    done 2>/dev/null
+    for file in "$directory"/*/data/postmaster.pid; do
+        pid=$(sed 1q "$file" 2>/dev/null)
+        if [ -n "$pid" ] && [ "$(readlink "/proc/$pid/cwd")" = "${file%/postmaster.pid}" ]; then
+            echo "$pid"
+        fi
+    done
 }
 
-# SIGQUIT is PostgreSQL's immediate shutdown: unlike SIGKILL it gives back its shared memory.
+# SIGQUIT is PostgreSQL's immediate shutdown: unlike SIGKILL it gives back its shared memory. It goes
+# to the postmaster alone, which ends its children; it waits seconds for one that was told twice.
 signal=QUIT
 for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     found=$(servers)
     [ -n "$found" ] || break
-    [ "$round" -lt 15 ] || signal=KILL
+    [ "$round" -lt 18 ] || signal=KILL
     kill -s CONT $found 2>/dev/null
     kill -s $signal $found 2>/dev/null
     sleep 0.2

@@ -61,7 +61,7 @@ enum Verdict {
 async fn demo(arguments: &Arguments) -> Result<Verdict> {
     let ports = chosen_ports()?;
     let settings = Settings {
-        synchronous_mode: arguments.check,
+        synchronous_mode: true,
         ..Settings::default()
     };
     println!("demo: starting three etcd members and three Patroni nodes (about 20 s) …");
@@ -70,8 +70,7 @@ async fn demo(arguments: &Arguments) -> Result<Verdict> {
     if arguments.check {
         return check::run(&mut stand, &mut router).await;
     }
-    let leader = stand.patroni.leader().await?;
-    view::things_to_try(&stand, &router, &leader)?;
+    view::things_to_try(&stand, &router)?;
     view::watch(&mut router, std::io::stdout().is_terminal()).await
 }
 

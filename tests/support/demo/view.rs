@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::Value;
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
@@ -16,31 +16,34 @@ const REDRAW: Duration = Duration::from_millis(500);
 const USUAL_WIDTH: u16 = 80;
 
 /// What to type in another terminal.
-pub(crate) fn things_to_try(stand: &Stand, router: &Router, leader: &str) -> Result<()> {
+pub(crate) fn things_to_try(stand: &Stand, router: &Router) -> Result<()> {
     let ports = router.ports();
-    let psql = |port: u16| {
-        format!(
-            "psql -h 127.0.0.1 -p {port} -U postgres \
-             -c 'select inet_server_addr() node, pg_is_in_recovery() replica'"
-        )
-    };
-    let node = stand.patroni.node(leader)?;
+    let psql = |port: u16| format!("psql -h 127.0.0.1 -p {port} -U postgres");
+    let node = stand
+        .patroni
+        .nodes()
+        .first()
+        .context("the cluster has no node")?;
+    let patronictl = stand.parts.python.with_file_name("patronictl");
     println!("\nIn another terminal:");
-    println!("  the primary    {}", psql(ports.write.port()));
-    println!("  a replica      {}", psql(ports.read.port()));
+    println!("  the primary   {}", psql(ports.write.port()));
+    println!("  a replica     {}", psql(ports.read.port()));
+    println!("  where am I?   select inet_server_addr(), pg_is_in_recovery();");
     println!(
-        "  stats page     http://{}/   (also /stats.json, /metrics)",
+        "  stats page    http://{}/   (also /stats.json, /metrics)",
         ports.stats
     );
     println!(
-        "  switch over    curl -s http://{}/switchover -d '{{\"leader\":\"{leader}\"}}'",
-        node.rest()
+        "  switch over   {} -c {} switchover --force",
+        patronictl.display(),
+        node.config_file().display()
     );
     println!(
-        "  kill it        kill -9 {}   (PostgreSQL of {leader})",
-        node.postmaster()?
+        "  kill {}     kill -9 $(head -1 {})",
+        node.name(),
+        node.postmaster_file().display()
     );
-    println!("  logs           {}/*.log", stand.workdir.path().display());
+    println!("  logs          {}/*.log", stand.workdir.path().display());
     println!("Ctrl-C ends all of it.\n");
     Ok(())
 }

@@ -129,9 +129,15 @@ impl Node {
         Ok(())
     }
 
+    /// Where its postmaster writes its process id.
+    #[must_use]
+    pub fn postmaster_file(&self) -> PathBuf {
+        self.data().join("postmaster.pid")
+    }
+
     /// The process id of its postmaster, if one runs.
     pub fn postmaster(&self) -> Result<Pid> {
-        let file = self.data().join("postmaster.pid");
+        let file = self.postmaster_file();
         let text = std::fs::read_to_string(&file)
             .with_context(|| format!("PostgreSQL of {} has no {}", self.name, file.display()))?;
         let pid: i32 = text.lines().next().unwrap_or_default().trim().parse()?;
