@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tokio::sync::watch;
 use trunkline_core::config::router::Listener;
+use trunkline_io::clock;
 use trunkline_io::shutdown::Tasks;
 
 use crate::control::{Doubts, Running};
-use crate::published::{Board, Snapshot};
+use crate::published::{Board, Seat, Snapshot};
 
 /// One configured listener.
 #[derive(Debug)]
@@ -71,6 +72,13 @@ impl Door {
         self.board.current()
     }
 
+    /// A session had reason to doubt its target: the member is asked at once.
+    pub fn doubt(&self, seat: &Seat) {
+        seat.doubt(clock::now());
+        // A full queue loses nothing: the member is being asked already.
+        let _ = self.doubts.try_send(seat.target.member.clone());
+    }
+
     /// Follows decisions.
     #[must_use]
     pub fn follow(&self) -> watch::Receiver<u64> {
@@ -131,7 +139,7 @@ impl AsRef<AtomicU32> for Refused {
 
 /// The sessions of a seat, to be counted.
 #[derive(Clone, Debug)]
-pub struct SeatTaken(pub Arc<crate::published::Seat>);
+pub struct SeatTaken(pub Arc<Seat>);
 
 impl AsRef<AtomicU32> for SeatTaken {
     fn as_ref(&self) -> &AtomicU32 {

@@ -52,7 +52,7 @@ pub struct Poll {
 struct Asked {
     question: watch::Sender<Question>,
     probe: Arc<watch::Sender<Probe>>,
-    at_once: Arc<Notify>,
+    doubted: watch::Sender<Moment>,
     _ends_the_loops: DropGuard,
 }
 
@@ -107,14 +107,14 @@ impl Poll {
     /// A session found `member` wanting: ask it at once.
     pub fn doubt(&self, member: &MemberName) {
         if let Some(asked) = self.members.get(member) {
-            asked.at_once.notify_waiters();
+            asked.doubted.send_replace(clock::now());
         }
     }
 
     fn begin(&self, name: MemberName, question: Question) -> Asked {
         let (sender, receiver) = watch::channel(question);
         let probe = Arc::new(watch::Sender::new(Probe::new(clock::now())));
-        let at_once = Arc::new(Notify::new());
+        let (doubted, doubts) = watch::channel(Moment::BOOT);
         let end = CancellationToken::new();
         let looper = Loop {
             name,
@@ -123,7 +123,7 @@ impl Poll {
             question: receiver,
             probe: Arc::clone(&probe),
             changed: Arc::clone(&self.changed),
-            at_once: Arc::clone(&at_once),
+            doubted: doubts,
         };
         for (task, work) in [("poll rest", true), ("poll postgres", false)] {
             let (looper, end, all) = (looper.clone(), end.clone(), self.tasks.ending().clone());
@@ -145,7 +145,7 @@ impl Poll {
         Asked {
             question: sender,
             probe,
-            at_once,
+            doubted,
             _ends_the_loops: end.drop_guard(),
         }
     }
@@ -159,7 +159,7 @@ struct Loop {
     question: watch::Receiver<Question>,
     probe: Arc<watch::Sender<Probe>>,
     changed: Arc<Notify>,
-    at_once: Arc<Notify>,
+    doubted: watch::Receiver<Moment>,
 }
 
 impl Loop {
@@ -202,13 +202,15 @@ impl Loop {
 
     /// Waits until a question is due and notes when it is sent; false when there will be none any more.
     async fn due(&mut self, last: &mut Option<Moment>, wanted: impl Fn(&Asks) -> bool) -> bool {
-        let mut doubted = false;
         loop {
             let asks = self.question.borrow_and_update().asks;
+            // A doubt younger than the last question wants an answer, also of whom is not asked otherwise.
+            let doubted = *self.doubted.borrow_and_update();
             let now = clock::now();
             let at = match *last {
+                Some(sent) if sent <= doubted => sent.after(asks.every.min(SOONEST)),
+                None if doubted > Moment::BOOT => now,
                 _ if !wanted(&asks) => Moment::NEVER,
-                Some(sent) if doubted => sent.after(asks.every.min(SOONEST)),
                 Some(sent) if sent >= asks.not_before => sent.after(asks.every),
                 Some(_) | None => now,
             };
@@ -218,10 +220,13 @@ impl Loop {
             }
             // A pause that never ends is cut into hours: tokio's timer has a horizon.
             let pause = at.since(now).min(Duration::from_secs(3600));
-            tokio::select! {
-                changed = self.question.changed() => if changed.is_err() { return false },
-                () = self.at_once.notified() => doubted = true,
-                () = sleep(pause) => {}
+            let changed = tokio::select! {
+                changed = self.question.changed() => changed,
+                changed = self.doubted.changed() => changed,
+                () = sleep(pause) => Ok(()),
+            };
+            if changed.is_err() {
+                return false;
             }
         }
     }

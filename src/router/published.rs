@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -28,6 +29,8 @@ pub struct Seat {
     pub sessions: AtomicU32,
     /// Sessions it ever had.
     pub total: AtomicU64,
+    /// When a session last had reason to doubt the target, in nanoseconds since boot.
+    doubted: AtomicU64,
     kill: CancellationToken,
     because: OnceLock<Because>,
 }
@@ -38,9 +41,22 @@ impl Seat {
             target,
             sessions: AtomicU32::new(0),
             total: AtomicU64::new(0),
+            doubted: AtomicU64::new(0),
             kill: CancellationToken::new(),
             because: OnceLock::new(),
         }
+    }
+
+    /// Notes that a session had reason to doubt the target just now.
+    pub fn doubt(&self, now: Moment) {
+        let nanos = u64::try_from(now.since_boot().as_nanos()).unwrap_or(u64::MAX);
+        self.doubted.fetch_max(nanos, Ordering::Relaxed);
+    }
+
+    /// When a session last had reason to doubt the target; at boot, if never.
+    #[must_use]
+    pub fn doubted(&self) -> Moment {
+        Moment::from_boot(Duration::from_nanos(self.doubted.load(Ordering::Relaxed)))
     }
 
     /// Fires when the sessions here are to end.

@@ -85,6 +85,11 @@ async fn run(client: TcpStream, door: &Arc<Door>) -> (Report, Ending) {
         () = seat.killed().cancelled() => Ending::Killed(seat.because().cloned()),
         ending = pump.run(door.config.client_idle) => ending,
     };
+    if matches!(ending, Ending::ServerClosed | Ending::ServerBroke) {
+        // One session was told to go, or the server is stopping: it is asked before anybody else is sent there. A
+        // new login inside TLS would be refused where the router cannot see it.
+        door.doubt(&seat);
+    }
     if matches!(ending, Ending::Killed(_)) {
         door.count.killed.fetch_add(1, Ordering::Relaxed);
     }

@@ -104,8 +104,8 @@ pub async fn prepare(primary: SocketAddr) -> Result<()> {
     .await
 }
 
-/// Where writers log in. In plain text: a server that is shutting down says so inside TLS where TLS
-/// was agreed on, and no router can read that and hold the client instead.
+/// Where writers log in. With TLS where the server has it, as libpq does by itself: what a server says
+/// inside TLS no router can read, so it must not send anybody to one that is about to say no.
 #[must_use]
 pub fn conninfo(servers: &[SocketAddr]) -> String {
     let join = |part: &dyn Fn(&SocketAddr) -> String| {
@@ -118,7 +118,7 @@ pub fn conninfo(servers: &[SocketAddr]) -> String {
     };
     format!(
         "host={} port={} user={USER} dbname={DATABASE} \
-         sslmode=disable gssencmode=disable {several}",
+         sslmode=prefer gssencmode=disable {several}",
         join(&|server| server.ip().to_string()),
         join(&|server| server.port().to_string()),
     )

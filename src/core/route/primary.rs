@@ -253,6 +253,15 @@ fn accepting(member: &MemberName, s: &Snapshot<'_>) -> Option<Moment> {
         .and_then(|probe| accepts(&probe.postgres, s.now))
 }
 
+/// When `member` was last asked and said that it runs as primary, or that it accepts.
+fn last_seen_accepting(member: &MemberName, ledger: &Ledger, s: &Snapshot<'_>) -> Moment {
+    let runs = match ledger.says(member, s) {
+        Says::Primary { asked, .. } => asked,
+        Says::InRecovery | Says::StandbyLeader | Says::NotRunning | Says::Nothing => Moment::BOOT,
+    };
+    accepting(member, s).map_or(runs, |accepts| accepts.max(runs))
+}
+
 /// Whether a member other than `holder` says that it holds the lock, asked since the present tenure is known and
 /// not before `since`.
 fn another_claims(holder: &MemberName, since: Moment, ledger: &Ledger, s: &Snapshot<'_>) -> bool {
@@ -403,6 +412,10 @@ impl Primary {
                 .map(|target| (target.clone(), self.sessions))
                 .collect(),
             valid_until: self.valid_until,
+            evidence: self
+                .member
+                .as_ref()
+                .map(|member| last_seen_accepting(member, ledger, s)),
         };
         let Some(member) = &self.member else {
             return pool;

@@ -61,6 +61,7 @@ pub(super) fn pool(
         targets,
         places,
         valid_until,
+        evidence: None,
     }
 }
 

@@ -100,4 +100,38 @@ pub struct Pool {
     pub residents: BTreeMap<Target, Residence>,
     /// After this moment nobody may be routed by this pool any more.
     pub valid_until: Moment,
+    /// When the one target of a pool for the leader was last asked and found accepting; a target that a session
+    /// had reason to doubt later than that gets nobody. Pools of several do not wait: there are others.
+    pub evidence: Option<Moment>,
+}
+
+impl Pool {
+    /// Whether a target that was doubted at `doubted` has not shown since that it accepts.
+    #[must_use]
+    pub fn waits_for_evidence(&self, doubted: Moment) -> bool {
+        self.evidence.is_some_and(|evidence| evidence <= doubted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_doubt_is_over_when_the_leader_was_asked_after_it_and_never_began_for_readers() {
+        let at = |seconds| Moment::from_boot(Duration::from_secs(seconds));
+        let mut pool = Pool {
+            listener: "write".into(),
+            verdict: Verdict::Route,
+            targets: Vec::new(),
+            places: BTreeMap::new(),
+            residents: BTreeMap::new(),
+            valid_until: Moment::NEVER,
+            evidence: Some(at(5)),
+        };
+        let waits = [4, 5, 6].map(|doubted| pool.waits_for_evidence(at(doubted)));
+        assert_eq!(waits, [false, true, true]);
+        pool.evidence = None;
+        assert!(!pool.waits_for_evidence(at(6)));
+    }
 }

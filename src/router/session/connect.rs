@@ -19,6 +19,8 @@ use crate::{metrics, socket};
 
 /// How long a member that failed a client is left alone by it.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
+/// How often a client that waits for an answer of a doubted member looks whether there is one.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A server, connected.
 #[derive(Debug)]
@@ -73,21 +75,21 @@ impl Search {
                 Attempt::Refused(because) => return Err(Ending::NoTarget(because)),
                 Attempt::NoTarget(because) => self.hold(because, None).await?,
                 Attempt::NotNow(because) => self.hold(because, Some(TRY_AGAIN)).await?,
+                Attempt::Doubted(because) => self.hold(because, Some(LOOK_AGAIN)).await?,
                 Attempt::Full => self.queue().await?,
             }
         }
     }
 
     /// The connection was no good, and the client does not know of it: another is needed, from the same hold.
-    pub(super) fn lost(&mut self, member: &MemberName) {
+    pub(super) fn lost(&mut self, seat: &Seat) {
         let now = clock::now();
         if now >= self.rest_until {
             self.failed.clear();
             self.rest_until = now.after(TRY_AGAIN);
         }
-        self.failed.push(member.clone());
-        // A full queue loses nothing: the member is being asked already.
-        let _ = self.door.doubts.try_send(member.clone());
+        self.failed.push(seat.target.member.clone());
+        self.door.doubt(seat);
     }
 
     async fn attempt(&mut self) -> Attempt {
@@ -135,10 +137,13 @@ impl Search {
             let Some(seat) = lane.targets.get(place) else {
                 break;
             };
+            if lane.pool.waits_for_evidence(seat.doubted()) {
+                return Attempt::Doubted(snapshot.table.primary.because());
+            }
             if let Some(connected) = self.connect(seat).await {
                 return Attempt::Connected(connected);
             }
-            self.lost(&seat.target.member);
+            self.lost(seat);
             tried.push(place);
         }
         Attempt::NotNow(Because::EmptyPool)
@@ -219,6 +224,8 @@ enum Attempt {
     NoTarget(Because),
     /// There are targets, but none took the client.
     NotNow(Because),
+    /// A session was ended by the only target, and it has not answered since.
+    Doubted(Because),
     /// Every target has as many sessions as it may.
     Full,
     /// There will be no target.

@@ -134,7 +134,7 @@ impl<'r> Opening<'r> {
                 }
             }
             // The server was lost before it answered anything: the client does not know of it.
-            self.search.lost(&found.seat.target.member);
+            self.search.lost(&found.seat);
         }
     }
 
@@ -196,7 +196,7 @@ impl<'r> Opening<'r> {
                 Ok(1..) => Ok(Heard::ServerFirst(found)),
                 // It crashed, and the client does not know.
                 Ok(0) | Err(_) if clock::now().since(self.began) < SILENT_CLIENT => {
-                    self.search.lost(&found.seat.target.member);
+                    self.search.lost(&found.seat);
                     Ok(Heard::ServerLost)
                 }
                 // PostgreSQL gives up on a client that says nothing (authentication_timeout).
