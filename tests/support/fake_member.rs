@@ -85,7 +85,7 @@ impl FakeMember {
         self.rest.times_asked()
     }
 
-    /// How many connections PostgreSQL accepted, whatever became of them.
+    /// How many connections PostgreSQL accepted, whatever became of them; the router's own questions left out.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.postgres.seen().connections

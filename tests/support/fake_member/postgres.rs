@@ -171,6 +171,16 @@ impl Shared {
                     return echo(stream).await;
                 }
                 SSL | GSSENC => stream.write_all(b"N").await?,
+                _startup if is_the_routers_question(&packet) => {
+                    self.note(|seen| seen.connections -= 1);
+                    let hands_over = mode == Postgres::HandOver;
+                    let mode = if hands_over {
+                        Postgres::Accepting
+                    } else {
+                        mode
+                    };
+                    return self.answer(stream, mode).await;
+                }
                 _startup => {
                     self.note(|seen| seen.startups.push(packet));
                     return self.answer(stream, mode).await;
@@ -207,6 +217,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether a StartupMessage is no client's but the router's own, which asks whether connections are accepted.
+fn is_the_routers_question(packet: &[u8]) -> bool {
+    let user = b"user\0trunkline\0";
+    packet.windows(user.len()).any(|window| window == user)
 }
 
 /// Repeats everything; passes the end on after it.
