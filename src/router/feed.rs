@@ -71,6 +71,12 @@ struct Answer {
     client: Option<(EndpointId, Endpoint)>,
 }
 
+/// A question that has one answer.
+enum Question {
+    List,
+    ReadLock,
+}
+
 /// What may be in flight once: a question, and the task that asks it.
 #[derive(Default)]
 struct Slot {
@@ -97,10 +103,10 @@ impl Worker {
         loop {
             let wants = self.follow.wants(clock::now());
             if let Some((ask, endpoint)) = list.wanted(wants.list, |(ask, _)| ask) {
-                list.task.spawn(self.list(ask, endpoint));
+                list.task.spawn(self.ask(ask, endpoint, Question::List));
             }
             if let Some((ask, endpoint)) = read.wanted(wants.read, |(ask, _)| ask) {
-                read.task.spawn(self.read(ask, endpoint));
+                read.task.spawn(self.ask(ask, endpoint, Question::ReadLock));
             }
             if let Some((ask, endpoint, from)) = watch.wanted(wants.watch, |(ask, ..)| ask) {
                 watch.task.spawn(self.watch(ask, endpoint, from));
@@ -143,39 +149,27 @@ impl Worker {
         }
     }
 
-    fn list(&self, ask: Ask, id: EndpointId) -> impl Future<Output = ()> + use<> {
-        let (prefix, answers, client) = (
-            self.prefix.clone(),
-            self.answers_in.clone(),
-            self.client(id),
-        );
+    /// Asks a question that has one answer.
+    fn ask(
+        &self,
+        ask: Ask,
+        id: EndpointId,
+        question: Question,
+    ) -> impl Future<Output = ()> + use<> {
+        let (prefix, answers) = (self.prefix.clone(), self.answers_in.clone());
+        let client = self.client(id);
         async move {
             let Some(mut client) = client else { return };
-            let outcome = client.list(&prefix).await;
+            let outcome = match question {
+                Question::List => client.list(&prefix).await,
+                Question::ReadLock => client.read_lock(&prefix).await,
+            };
+            let client = Some((id, client));
             let _ = answers
                 .send(Answer {
                     ask,
                     outcome,
-                    client: Some((id, client)),
-                })
-                .await;
-        }
-    }
-
-    fn read(&self, ask: Ask, id: EndpointId) -> impl Future<Output = ()> + use<> {
-        let (prefix, answers, client) = (
-            self.prefix.clone(),
-            self.answers_in.clone(),
-            self.client(id),
-        );
-        async move {
-            let Some(mut client) = client else { return };
-            let outcome = client.read_lock(&prefix).await;
-            let _ = answers
-                .send(Answer {
-                    ask,
-                    outcome,
-                    client: Some((id, client)),
+                    client,
                 })
                 .await;
         }
