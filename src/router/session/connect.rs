@@ -21,6 +21,8 @@ use crate::{metrics, socket};
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 /// How often a client that waits for an answer of a doubted member looks whether there is one.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How long a client may wait for that even where nobody is held.
+const DOUBT: Duration = Duration::from_secs(1);
 
 /// A server, connected.
 #[derive(Debug)]
@@ -62,6 +64,7 @@ impl Search {
 
     /// A server, or why there is none. Cancel safe: what it has noted so far is kept.
     pub(super) async fn run(&mut self) -> Result<Connected, Ending> {
+        let time = self.door.config.hold.time;
         loop {
             // Marked as seen before it is read: a decision that comes in between wakes the wait below.
             self.decisions.borrow_and_update();
@@ -73,9 +76,12 @@ impl Search {
                     return Ok(connected);
                 }
                 Attempt::Refused(because) => return Err(Ending::NoTarget(because)),
-                Attempt::NoTarget(because) => self.hold(because, None).await?,
-                Attempt::NotNow(because) => self.hold(because, Some(TRY_AGAIN)).await?,
-                Attempt::Doubted(because) => self.hold(because, Some(LOOK_AGAIN)).await?,
+                Attempt::NoTarget(because) => self.hold(because, time, None).await?,
+                Attempt::NotNow(because) => self.hold(because, time, Some(TRY_AGAIN)).await?,
+                Attempt::Doubted(because) => {
+                    self.hold(because, time.max(DOUBT), Some(LOOK_AGAIN))
+                        .await?;
+                }
                 Attempt::Full => self.queue().await?,
             }
         }
@@ -182,9 +188,14 @@ impl Search {
         None
     }
 
-    /// Holds the client until there is another decision, or for `pause`; no longer than the hold allows.
-    async fn hold(&mut self, because: Because, pause: Option<Duration>) -> Result<(), Ending> {
-        let Some(left) = self.left(self.door.config.hold.time)? else {
+    /// Holds the client until there is another decision, or for `pause`; no longer than `longest` in all.
+    async fn hold(
+        &mut self,
+        because: Because,
+        longest: Duration,
+        pause: Option<Duration>,
+    ) -> Result<(), Ending> {
+        let Some(left) = self.left(longest)? else {
             return Err(Ending::NoTarget(because));
         };
         // Members that failed are tried again when their rest is over; a decision wakes at once.
