@@ -78,6 +78,8 @@ fn decide(ledger: &Ledger, s: &Snapshot<'_>) -> Table {
         .min()
         .unwrap_or(Moment::NEVER);
     let again = again.min(primary.again).min(s.now.after(LOOK_AGAIN));
+    // Whatever the evidence says, time passes between two looks.
+    let again = again.max(s.now.after(Duration::from_millis(1)));
     Table {
         leader: s.view.value().and_then(|view| view.lock.tenure().cloned()),
         leader_since: ledger.leader_since(),

@@ -8,7 +8,7 @@ use trunkline_core::config::router::Cluster;
 use trunkline_core::keys::Prefix;
 use trunkline_core::route::change::{self, Change};
 use trunkline_core::route::{self, Ledger, Table};
-use trunkline_core::wire::member::Member;
+use trunkline_core::wire::member::{ConnUrl, Member};
 use trunkline_core::{MemberName, Moment};
 use trunkline_io::clock::{self, Alarm};
 use trunkline_io::etcd::Access;
@@ -152,21 +152,18 @@ impl Control {
     }
 
     fn addresses(&mut self, seen: &Seen) -> BTreeMap<MemberName, std::net::SocketAddr> {
-        let published: BTreeMap<&MemberName, &Member> = self
-            .ledger
-            .members()
-            .iter()
-            .map(|(name, known)| (name, &known.published))
-            .chain(seen.view.value().iter().flat_map(|view| &view.members))
-            .collect();
         let proxied = self.cluster.use_proxy_url;
-        let url = |member: &'_ Member| {
+        let url = |member: &Member| {
             let proxy = member.proxy.clone().filter(|_| proxied);
             proxy.or_else(|| member.conn.clone())
         };
-        let urls: Vec<_> = published
-            .iter()
-            .filter_map(|(name, member)| Some((*name, url(member)?)))
+        let remembered = self.ledger.members().iter();
+        let remembered = remembered.map(|(name, known)| (name, &known.published));
+        let published = seen.view.value().into_iter().flat_map(|view| &view.members);
+        // What was just published counts, unless its address cannot be read.
+        let urls: BTreeMap<&MemberName, ConnUrl> = remembered
+            .chain(published)
+            .filter_map(|(name, member)| Some((name, url(member)?)))
             .collect();
         self.resolver
             .addresses(urls.iter().map(|(name, url)| (*name, url)))

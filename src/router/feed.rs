@@ -245,7 +245,8 @@ impl Slot {
         if self.ask == ask {
             return None;
         }
-        self.task.abort_all();
+        // What is over leaves a set only by being joined: a new set forgets it, and ends what is not over.
+        self.task = JoinSet::new();
         self.ask = ask;
         want
     }

@@ -71,20 +71,24 @@ impl Pump {
     }
 
     /// Pumps until both sides have ended, or one breaks. Cancel safe: what was read and not yet written is kept,
-    /// and a later call goes on with it.
-    pub async fn run(&mut self, idle: Option<Duration>) -> Ending {
+    /// and a later call goes on with it. `server_ended` is called once if it is the server that ends first, before
+    /// the client can have answered that.
+    pub async fn run(&mut self, idle: Option<Duration>, server_ended: impl Fn()) -> Ending {
         loop {
             // A flow that never waits would keep its thread to itself.
             consume_budget().await;
-            match self.step(idle).await {
-                Step::Moved => {}
-                Step::Broke(ending) => return self.closed.take().unwrap_or(ending),
-                Step::Closed(ending) => {
-                    let first = self.closed.get_or_insert(ending);
-                    if self.up.is_over() && self.down.is_over() {
-                        return first.clone();
-                    }
-                }
+            let (ending, is_over) = match self.step(idle).await {
+                Step::Moved => continue,
+                Step::Broke(ending) => (ending, true),
+                Step::Closed(ending) => (ending, self.up.is_over() && self.down.is_over()),
+            };
+            let by_server = matches!(ending, Ending::ServerClosed | Ending::ServerBroke);
+            if self.closed.is_none() && by_server {
+                server_ended();
+            }
+            let first = self.closed.get_or_insert(ending);
+            if is_over {
+                return first.clone();
             }
         }
     }

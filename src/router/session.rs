@@ -8,6 +8,7 @@ mod refusal;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use trunkline_core::Moment;
@@ -51,6 +52,9 @@ pub async fn too_many(client: TcpStream, door: Arc<Door>) {
     metrics::session_ended(&door, Ending::TooManySessions.word());
 }
 
+/// What ends sooner is taken for a login that failed.
+const LOGIN: Duration = Duration::from_secs(1);
+
 /// What a session's log line tells beside how it ended.
 #[derive(Default)]
 struct Report {
@@ -79,17 +83,21 @@ async fn run(client: TcpStream, door: &Arc<Door>) -> (Report, Ending) {
         _taken,
     } = server;
     let mut pump = Pump::new(client, stream, bytes);
+    // One session was told to go, or the server is stopping: it is asked before anybody else is sent there. A new
+    // login inside TLS would be refused where the router cannot see it.
+    let began = clock::now();
+    let server_ended = || {
+        // Who is turned away at the login (a wrong password, say) is no reason to doubt anybody.
+        if clock::now().since(began) >= LOGIN {
+            door.doubt(&seat);
+        }
+    };
     let ending = tokio::select! {
         biased;
         () = door.tasks.ending().cancelled() => Ending::ShutDown,
         () = seat.killed().cancelled() => Ending::Killed(seat.because().cloned()),
-        ending = pump.run(door.config.client_idle) => ending,
+        ending = pump.run(door.config.client_idle, server_ended) => ending,
     };
-    if matches!(ending, Ending::ServerClosed | Ending::ServerBroke) {
-        // One session was told to go, or the server is stopping: it is asked before anybody else is sent there. A
-        // new login inside TLS would be refused where the router cannot see it.
-        door.doubt(&seat);
-    }
     if matches!(ending, Ending::Killed(_)) {
         door.count.killed.fetch_add(1, Ordering::Relaxed);
     }

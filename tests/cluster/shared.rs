@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use trunkline_support::patroni::Settings;
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
-use trunkline_support::writer::{self, Report, Writers};
+use trunkline_support::writer::{self, Report, Tls, Writers};
 
 /// The router under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_trunkline");
@@ -59,10 +59,20 @@ pub(crate) async fn ready_router(stand: &Stand) -> Result<Router> {
 
 /// Writers through the router's write port, already writing.
 pub(crate) async fn writers(run: &str, stand: &Stand, router: &Router) -> Result<Writers> {
+    writers_with(run, Tls::Preferred, stand, router).await
+}
+
+/// The same, with or without TLS.
+pub(crate) async fn writers_with(
+    run: &str,
+    tls: Tls,
+    stand: &Stand,
+    router: &Router,
+) -> Result<Writers> {
     let leader = stand.patroni.leader().await?;
     writer::prepare(stand.patroni.node(&leader)?.postgresql()).await?;
     let write = [router.ports().write];
-    Writers::start(run, &write, 4, &stand.parts, &stand.workdir).await
+    Writers::start(run, &write, 4, tls, &stand.parts, &stand.workdir).await
 }
 
 /// Waits until the fault is over for the writers and for the cluster, stops them, and fails if they

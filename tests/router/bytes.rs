@@ -61,7 +61,7 @@ async fn receive(mut from: impl AsyncRead + Unpin, seed: u64) -> Result<usize> {
 }
 
 /// A logged-in session: the client's side and the server's.
-async fn session(stand: &Stand) -> Result<(TcpStream, TcpStream)> {
+pub(crate) async fn session(stand: &Stand) -> Result<(TcpStream, TcpStream)> {
     ensure!(lands_on(stand.write()).await? == "pg-1");
     let primary = stand.member("pg-1")?;
     primary.serve(Postgres::HandOver).await?;
@@ -185,7 +185,9 @@ async fn stuck(stand: &mut Stand) -> Result<()> {
     let pid = stand.router.process().pid();
     let mut last = cpu_ticks(pid)?;
     let mut same = 0;
+    let began = tokio::time::Instant::now();
     while same < 3 {
+        ensure!(began.elapsed() < LONG, "the router is still at work");
         tokio::time::sleep(Duration::from_millis(100)).await;
         let now = cpu_ticks(pid)?;
         same = if now.abs_diff(last) <= 1 { same + 1 } else { 0 };

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use tokio::io::AsyncReadExt;
 use trunkline_support::fake_member::{GREETING, Postgres};
 use trunkline_support::wait::until;
 
+use crate::bytes::session;
 use crate::client::{Answer, Client, SSL_REQUEST, lands_on, startup};
 use crate::stand::{Plan, SOON, Stand, on};
 
@@ -199,7 +201,7 @@ async fn what_is_sent_together_with_the_startup_message_arrives_once_and_in_orde
             // AuthenticationOk, the ParameterStatus with the member's name, ReadyForQuery.
             let welcome = 9 + 5 + "trunkline.member\0pg-1\0".len() + 6;
             let mut heard = vec![0; welcome + eager.len()];
-            tokio::io::AsyncReadExt::read_exact(&mut read, &mut heard).await?;
+            read.read_exact(&mut heard).await?;
             ensure!(heard[welcome..] == eager, "the echo differs");
             Ok(())
         };
@@ -253,6 +255,36 @@ async fn a_server_that_crashes_before_the_client_spoke_costs_nothing() -> Result
         ensure!(waits, "the client was sent away");
         client.say(&startup()).await?;
         ensure!(client.answer().await? == Answer::Served("pg-1".to_owned()));
+        Ok(())
+    })
+    .await
+}
+
+/// In TLS the refusal of a server that is stopping would be out of the router's sight.
+#[tokio::test]
+async fn a_leader_that_ended_a_session_gets_nobody_until_it_has_answered_for_itself() -> Result<()>
+{
+    on(Plan::default(), async |stand| {
+        let (mut client, server) = session(stand).await?;
+        let primary = stand.member("pg-1")?;
+        // What ends within a second is a login that failed, and casts no doubt.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        primary.serve(Postgres::Starting).await?;
+        drop(server);
+        ensure!(client.read(&mut [0; 1]).await? == 0, "the session goes on");
+        let before = primary.connections();
+        let mut next = Client::ask(stand.write()).await?;
+        ensure!(
+            next.waits(Duration::from_millis(500)).await,
+            "it was let in"
+        );
+        ensure!(
+            primary.connections() == before,
+            "a server that says no was tried"
+        );
+        primary.serve(Postgres::Accepting).await?;
+        let answer = next.answer().await?;
+        ensure!(answer == Answer::Served("pg-1".to_owned()), "{answer:?}");
         Ok(())
     })
     .await

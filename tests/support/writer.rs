@@ -104,10 +104,23 @@ pub async fn prepare(primary: SocketAddr) -> Result<()> {
     .await
 }
 
-/// Where writers log in. With TLS where the server has it, as libpq does by itself: what a server says
-/// inside TLS no router can read, so it must not send anybody to one that is about to say no.
+/// Whether writers log in with TLS where the server has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// As libpq does by itself. What a server says inside TLS no router can read: it must not send anybody to
+    /// one that is about to say no.
+    Preferred,
+    /// Never: a router can read that a server refuses, and hold the client instead.
+    Never,
+}
+
+/// Where writers log in.
 #[must_use]
-pub fn conninfo(servers: &[SocketAddr]) -> String {
+pub fn conninfo(servers: &[SocketAddr], tls: Tls) -> String {
+    let sslmode = match tls {
+        Tls::Preferred => "prefer",
+        Tls::Never => "disable",
+    };
     let join = |part: &dyn Fn(&SocketAddr) -> String| {
         servers.iter().map(part).collect::<Vec<_>>().join(",")
     };
@@ -118,7 +131,7 @@ pub fn conninfo(servers: &[SocketAddr]) -> String {
     };
     format!(
         "host={} port={} user={USER} dbname={DATABASE} \
-         sslmode=prefer gssencmode=disable {several}",
+         sslmode={sslmode} gssencmode=disable {several}",
         join(&|server| server.ip().to_string()),
         join(&|server| server.port().to_string()),
     )
@@ -132,6 +145,7 @@ impl Writers {
         run: &str,
         servers: &[SocketAddr],
         count: usize,
+        tls: Tls,
         parts: &Parts,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
@@ -139,7 +153,7 @@ impl Writers {
         let mut command = parts.command(&parts.python, Path::new("/"));
         command
             .arg(PROGRAM)
-            .arg(conninfo(servers))
+            .arg(conninfo(servers, tls))
             .arg(count.to_string())
             .arg(run);
         let (process, input, output) =

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::primary::Primary;
 use super::table::Asks;
 use super::{Ledger, Snapshot};
+use crate::probe::Accepts;
 use crate::{MemberName, Moment};
 
 /// For the member everybody waits for.
@@ -31,15 +32,20 @@ pub(super) fn decide(
     for (name, known) in ledger.members() {
         let awaited = primary.member.as_ref() == Some(name);
         let coming_up = !known.health.is_up() && hasty(known.health.since());
+        // A PostgreSQL that said "not now" is asked on: somebody may wait for it to say otherwise.
+        let says_no = awaited
+            && s.probes
+                .get(name)
+                .is_some_and(|probe| matches!(probe.postgres.fresh(), Some((Accepts::NotNow, _))));
         let every = if holding && awaited {
             URGENT
-        } else if holding || coming_up {
+        } else if holding || coming_up || says_no {
             BRISK
         } else {
             steady
         };
         let every = every.min(steady);
-        let postgres = awaited && primary.asks_postgres;
+        let postgres = says_no || (awaited && primary.asks_postgres);
         asks.insert(
             name.clone(),
             Asks {

@@ -218,7 +218,12 @@ impl Ledger {
                 was_up: false,
                 looked: None,
             });
-            known.published.clone_from(published);
+            let had = std::mem::replace(&mut known.published, published.clone());
+            // An address that cannot be read is not known to have changed.
+            let now = &mut known.published;
+            now.conn = now.conn.take().or(had.conn);
+            now.api = now.api.take().or(had.api);
+            now.proxy = now.proxy.take().or(had.proxy);
             known.keyless = None;
         }
         let kept_for = OUTLIVES_ITS_KEY.max(view.config.ttl * 2);
@@ -360,7 +365,9 @@ impl Ledger {
             }
             if matches!(holder_says, Says::Primary { .. })
                 && says != Says::Nothing
-                && timeline(name) > timeline(&tenure.holder)
+                && timeline(name)
+                    .zip(timeline(&tenure.holder))
+                    .is_some_and(|(one, holder)| one > holder)
             {
                 claim(name, What::HigherTimeline);
             }

@@ -11,7 +11,7 @@ use super::table::{Place, Pool, Residence, Target, Verdict};
 use super::{Ledger, Snapshot, readers};
 use crate::cluster::{Lock, Tenure};
 use crate::config::router::{Listener, WhenUnproven};
-use crate::probe::{Says, accepts};
+use crate::probe::{Accepts, Says, accepts};
 use crate::proof::{P1_LIVE, P2_CARRIES};
 use crate::{MemberName, Moment};
 
@@ -155,6 +155,13 @@ fn vacant(exists: bool, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
         };
         return Primary::hold(row, None);
     };
+    // Somebody else held the lock after L and was never proven: L is nobody to fall back to.
+    if ledger
+        .tenure()
+        .is_some_and(|(last, _)| last.holder != proven.tenure.holder)
+    {
+        return Primary::hold(Row::NoLeader, None);
+    }
     let member = Some(&proven.tenure.holder);
     let gone = ledger.gone().unwrap_or(s.now);
     // Only what was asked after the key went says anything of who holds on.
@@ -217,6 +224,9 @@ fn blind(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
             let confirmed = Primary::hold(Row::BlindConfirmed, member).keep(until, s.now);
             // An agent that says when it will demote is taken at its word, also where that is sooner.
             let demotes = proven.word_until.unwrap_or(Moment::NEVER);
+            if s.now >= demotes {
+                return confirmed;
+            }
             confirmed.route(asked.after(P2_CARRIES).min(demotes))
         }
         Says::Primary { lock: false, .. } => Primary::hold(Row::BlindContradicted, member),
@@ -253,13 +263,20 @@ fn accepting(member: &MemberName, s: &Snapshot<'_>) -> Option<Moment> {
         .and_then(|probe| accepts(&probe.postgres, s.now))
 }
 
-/// When `member` was last asked and said that it runs as primary, or that it accepts.
+/// When `member` was last asked and found accepting: by its PostgreSQL, or by its REST API where PostgreSQL itself
+/// has not answered.
 fn last_seen_accepting(member: &MemberName, ledger: &Ledger, s: &Snapshot<'_>) -> Moment {
-    let runs = match ledger.says(member, s) {
-        Says::Primary { asked, .. } => asked,
-        Says::InRecovery | Says::StandbyLeader | Says::NotRunning | Says::Nothing => Moment::BOOT,
-    };
-    accepting(member, s).map_or(runs, |accepts| accepts.max(runs))
+    let postgres = s
+        .probes
+        .get(member)
+        .and_then(|probe| probe.postgres.fresh());
+    match (postgres, ledger.says(member, s)) {
+        (Some((Accepts::Yes, asked)), _) | (None, Says::Primary { asked, .. }) => asked,
+        (Some((Accepts::NotNow, _)), _)
+        | (None, Says::InRecovery | Says::StandbyLeader | Says::NotRunning | Says::Nothing) => {
+            Moment::BOOT
+        }
+    }
 }
 
 /// Whether a member other than `holder` says that it holds the lock, asked since the present tenure is known and
@@ -385,7 +402,12 @@ impl Primary {
                 .as_ref()
                 .and_then(|member| s.probes.get(member)?.rest.asked());
             let routing = pool.route(asked.unwrap_or(s.now).after(P2_CARRIES));
-            return routing.leader_pool(listener, Verdict::Route, ledger, s);
+            let routing = routing.leader_pool(listener, Verdict::Route, ledger, s);
+            // Whether it accepts is not asked of a standby's leader: nobody waits for that.
+            return Pool {
+                evidence: None,
+                ..routing
+            };
         }
         pool.leader_pool(listener, Verdict::Hold(self.because()), ledger, s)
     }

@@ -106,10 +106,10 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Whether a target that was doubted at `doubted` has not shown since that it accepts.
+    /// Whether a target that was doubted at `doubted` (at boot: never) has not shown since that it accepts.
     #[must_use]
     pub fn waits_for_evidence(&self, doubted: Moment) -> bool {
-        self.evidence.is_some_and(|evidence| evidence <= doubted)
+        doubted > Moment::BOOT && self.evidence.is_some_and(|evidence| evidence <= doubted)
     }
 }
 
@@ -131,6 +131,8 @@ mod tests {
         };
         let waits = [4, 5, 6].map(|doubted| pool.waits_for_evidence(at(doubted)));
         assert_eq!(waits, [false, true, true]);
+        pool.evidence = Some(Moment::BOOT);
+        assert!(!pool.waits_for_evidence(Moment::BOOT), "nobody doubts it");
         pool.evidence = None;
         assert!(!pool.waits_for_evidence(at(6)));
     }

@@ -20,7 +20,7 @@ use crate::{metrics, socket};
 /// How long a member that failed a client is left alone by it.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 /// How often a client that waits for an answer of a doubted member looks whether there is one.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long a client may wait for that even where nobody is held.
 const DOUBT: Duration = Duration::from_secs(1);
 
@@ -147,12 +147,27 @@ impl Search {
                 return Attempt::Doubted(snapshot.table.primary.because());
             }
             if let Some(connected) = self.connect(seat).await {
-                return Attempt::Connected(connected);
+                // Connecting takes time, and a router may be frozen meanwhile: what was proven then is looked up now.
+                return if self.is_routed_to(seat) {
+                    Attempt::Connected(connected)
+                } else {
+                    Attempt::NotNow(snapshot.table.primary.because())
+                };
             }
             self.lost(seat);
             tried.push(place);
         }
         Attempt::NotNow(Because::EmptyPool)
+    }
+
+    /// Whether the newest decision routes to this very seat, and still holds.
+    fn is_routed_to(&self, seat: &Arc<Seat>) -> bool {
+        let snapshot = self.door.snapshot();
+        snapshot.lanes.get(self.door.number).is_some_and(|lane| {
+            lane.pool.verdict == Verdict::Route
+                && clock::now() <= lane.pool.valid_until
+                && lane.targets.iter().any(|target| Arc::ptr_eq(target, seat))
+        })
     }
 
     async fn connect(&self, seat: &Arc<Seat>) -> Option<Connected> {

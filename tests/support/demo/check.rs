@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
 use trunkline_support::wait::until;
-use trunkline_support::writer::{self, Report, Writers};
+use trunkline_support::writer::{self, Report, Tls, Writers};
 
 use crate::Verdict;
 
@@ -59,7 +59,15 @@ async fn steady(stand: &mut Stand, router: &mut Router) -> Result<String> {
 
 async fn start_writers(run: &str, stand: &Stand, router: &Router) -> Result<Writers> {
     let write = [router.ports().write];
-    let mut writers = Writers::start(run, &write, WRITERS, &stand.parts, &stand.workdir).await?;
+    let mut writers = Writers::start(
+        run,
+        &write,
+        WRITERS,
+        Tls::Preferred,
+        &stand.parts,
+        &stand.workdir,
+    )
+    .await?;
     writers.write_for(CALM).await?;
     Ok(writers)
 }

@@ -11,7 +11,7 @@ use trunkline_support::haproxy::HaProxy;
 use trunkline_support::patroni::Settings;
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
-use trunkline_support::writer::{self, Report, Writers};
+use trunkline_support::writer::{self, Report, Tls, Writers};
 
 const STEADY: Duration = Duration::from_secs(90);
 
@@ -98,7 +98,15 @@ async fn switch_over(
 ) -> Result<Run> {
     stand.patroni.wait_steady(STEADY).await?;
     let candidate = stand.patroni.candidate().await?;
-    let mut writers = Writers::start(name, servers, count, &stand.parts, &stand.workdir).await?;
+    let mut writers = Writers::start(
+        name,
+        servers,
+        count,
+        Tls::Preferred,
+        &stand.parts,
+        &stand.workdir,
+    )
+    .await?;
     writers.write_for(Duration::from_secs(2)).await?;
     let answered = stand.patroni.switchover(&candidate).await?;
     writers.all_writing_again(Duration::from_secs(60)).await?;

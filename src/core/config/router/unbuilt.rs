@@ -1,6 +1,6 @@
 //! What a configuration asks for that this release cannot do yet: said before anything is started.
 
-use super::{Bind, Router};
+use super::{Bind, OnLeave, Router, To};
 
 /// One sentence for each thing the router would have to ignore.
 #[must_use]
@@ -13,7 +13,22 @@ pub fn unbuilt(router: &Router) -> Vec<String> {
                 "cluster {name}: etcd3: TLS to etcd is not built yet"
             ));
         }
+        let tls = &cluster.restapi;
+        if tls.cacert.is_some() || tls.cert.is_some() || tls.key.is_some() {
+            let name = &cluster.name;
+            missing.push(format!(
+                "cluster {name}: restapi: TLS to members' REST APIs is not built yet"
+            ));
+        }
         for listener in &cluster.listeners {
+            if matches!(listener.to, To::Primary | To::StandbyLeader)
+                && listener.on_leave == OnLeave::Drain
+            {
+                let name = &listener.name;
+                missing.push(format!(
+                    "listener {name}: on_leave: drain is not built for a leader; write kill"
+                ));
+            }
             let unix = listener
                 .bind
                 .iter()
