@@ -13,9 +13,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use safety_witness::Witness;
 use safety_witness::steps::{MEMBERS, Step, any_step, cluster, happen, led_cluster, says};
+use trunkline_core::MemberName;
 use trunkline_core::probe::{Accepts, NoAnswer};
 use trunkline_core::route::{Residence, Row, Table, Verdict};
-use trunkline_core::{MemberName, Moment};
 use world::World;
 
 proptest! {
@@ -263,7 +263,7 @@ fn residents(world: &World) -> Vec<MemberName> {
     };
     let lives = |residence: &Residence| match residence {
         Residence::Stay => true,
-        Residence::Until(until) => *until > Moment::BOOT,
+        Residence::Until(until) => *until > world.now,
         Residence::End => false,
     };
     let residents = table.pools[0]
