@@ -13,7 +13,7 @@ use crate::wire::member::Member;
 use crate::wire::status::Status;
 use crate::wire::sync::Sync;
 use crate::wire::{self, Invalid};
-use crate::{LeaseId, MemberName, Revision, SystemId};
+use crate::{LeaseId, MemberName, Revision, StoreNumber, SystemId};
 
 /// One key of etcd with its value, as read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +32,14 @@ pub struct KeyValue {
 
 /// One term of office: a holder's name under the revision that created the leader key.
 ///
-/// The lease only dates a tenure. The same member under a new revision is a new tenure.
+/// The lease only dates a tenure. The same member under a new revision is a new tenure, and so is any member in
+/// a store that was rebuilt: a snapshot put back brings the leader key of its day, revision and all.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tenure {
     /// Who holds the lock.
     pub holder: MemberName,
+    /// In which store.
+    pub store: StoreNumber,
     /// The create revision of the leader key.
     pub began: Revision,
 }
@@ -68,9 +71,9 @@ pub enum Lock {
 }
 
 impl Lock {
-    /// Reads the leader key.
+    /// Reads the leader key of a store.
     #[must_use]
-    pub fn of(leader: Option<&KeyValue>) -> Self {
+    pub fn of(leader: Option<&KeyValue>, store: StoreNumber) -> Self {
         let Some(kv) = leader else {
             return Self::Vacant;
         };
@@ -78,6 +81,7 @@ impl Lock {
             Ok(holder) => Self::Held {
                 tenure: Tenure {
                     holder,
+                    store,
                     began: kv.created,
                 },
                 lease: kv.lease,
@@ -99,6 +103,8 @@ impl Lock {
 /// What is believed from etcd.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ClusterView {
+    /// The store it was read from.
+    pub store: StoreNumber,
     /// Who holds the lock.
     pub lock: Lock,
     /// The members that have a key, by name.
@@ -120,17 +126,19 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
-    /// Parses `keys`, everything there is under `prefix`.
+    /// Parses `keys`, everything there is under `prefix` in `store`.
     ///
     /// `config` is the dynamic configuration that was in force: an unreadable one leaves it so (contract 1.2,
     /// config).
     #[must_use]
     pub fn parse<'a>(
         prefix: &Prefix,
+        store: StoreNumber,
         keys: impl IntoIterator<Item = &'a KeyValue>,
         config: &DynamicConfig,
     ) -> Self {
         let mut view = Self {
+            store,
             config: config.clone(),
             ..Self::default()
         };
@@ -147,7 +155,7 @@ impl ClusterView {
     fn take(&mut self, prefix: &Prefix, kv: &KeyValue) -> Result<(), Invalid> {
         match prefix.parse(&kv.key) {
             Key::Leader => {
-                self.lock = Lock::of(Some(kv));
+                self.lock = Lock::of(Some(kv), self.store);
                 if let Lock::Garbage { cause } = &self.lock {
                     return Err(cause.clone());
                 }

@@ -15,7 +15,7 @@ use crate::cluster::{ClusterView, KeyValue, Lock};
 use crate::keys::Prefix;
 use crate::proof::Reading;
 use crate::wire::config::DynamicConfig;
-use crate::{Moment, Observed, Revision};
+use crate::{Moment, Observed, Revision, StoreNumber};
 
 mod endpoints;
 mod words;
@@ -34,6 +34,7 @@ const PROVE: Duration = Duration::from_secs(1);
 pub struct Follow {
     prefix: Prefix,
     endpoints: Endpoints,
+    store: StoreNumber,
     keys: BTreeMap<Vec<u8>, Known>,
     listed: Option<Revision>,
     view: Observed<ClusterView, Trouble>,
@@ -78,6 +79,7 @@ impl Follow {
         Self {
             prefix,
             endpoints: Endpoints::new(endpoints),
+            store: StoreNumber(0),
             keys: BTreeMap::new(),
             listed: None,
             view: Observed::Unknown {
@@ -210,6 +212,7 @@ impl Follow {
                     let reading = Reading {
                         asked,
                         endpoint,
+                        store: self.store,
                         leader,
                         lease,
                     };
@@ -278,6 +281,8 @@ impl Follow {
             if revision <= known {
                 continue;
             }
+            // Whoever is asked from now on and has not come as far answers from a store that was put back.
+            self.endpoints.saw(revision);
             let key = change.key().to_vec();
             let value = match change {
                 Change::Put(kv) => Some(kv),
@@ -349,8 +354,11 @@ impl Follow {
 
     /// The store is another one: revisions of the old one mean nothing any more, and neither do its keys.
     fn forget(&mut self, now: Moment) {
+        self.store = self.store.next();
         self.keys.clear();
         self.listed = None;
+        // Until the new store is listed it has no leader key: what the old one proved is over.
+        self.publish(self.view.asked().unwrap_or(now));
         self.watch = None;
         self.list = Slot::Due(now);
         self.read = Slot::Due(now);
@@ -387,7 +395,7 @@ impl Follow {
 
     fn publish(&mut self, asked: Moment) {
         let keys = self.keys.values().filter_map(|known| known.value.as_ref());
-        let view = ClusterView::parse(&self.prefix, keys, &self.config);
+        let view = ClusterView::parse(&self.prefix, self.store, keys, &self.config);
         self.config = view.config.clone();
         self.view = Observed::Fresh { value: view, asked };
     }

@@ -19,7 +19,7 @@ pub mod time;
 pub mod wire;
 
 pub use names::{
-    ClusterId, LeaseId, Lsn, MemberName, RaftTerm, Revision, Scope, SystemId, Timeline,
+    ClusterId, LeaseId, Lsn, MemberName, RaftTerm, Revision, Scope, StoreNumber, SystemId, Timeline,
 };
 pub use observed::Observed;
 pub use time::Moment;

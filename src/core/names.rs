@@ -100,6 +100,11 @@ number!(
     Revision(i64)
 );
 number!(
+    /// Which store of etcd: how many times it has turned out to be another one than before, rebuilt or put back
+    /// from a snapshot. Revisions compare only within one.
+    StoreNumber(u32)
+);
+number!(
     /// An etcd lease.
     LeaseId(i64)
 );
@@ -111,6 +116,14 @@ number!(
     /// etcd's raft term: an answer with a lower one comes from a member that has fallen behind.
     RaftTerm(u64)
 );
+
+impl StoreNumber {
+    /// The store after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
 
 impl Revision {
     /// The revision after this one: where a watch goes on.

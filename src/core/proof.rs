@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::cluster::{KeyValue, Lock, Tenure};
 use crate::follow::EndpointId;
-use crate::{LeaseId, Moment};
+use crate::{LeaseId, Moment, StoreNumber};
 
 /// How long after it was sent a proof read still shows that etcd can be asked.
 pub const P1_LIVE: Duration = Duration::from_secs(3);
@@ -33,6 +33,8 @@ pub struct Reading {
     pub asked: Moment,
     /// Which endpoint answered.
     pub endpoint: EndpointId,
+    /// For which store.
+    pub store: StoreNumber,
     /// The leader key.
     pub leader: Option<KeyValue>,
     /// Its lease.
@@ -57,7 +59,7 @@ impl LockProof {
     /// one of a living lease of that key).
     #[must_use]
     pub fn of(reading: &Reading) -> Option<Self> {
-        let lock = Lock::of(reading.leader.as_ref());
+        let lock = Lock::of(reading.leader.as_ref(), reading.store);
         let Lock::Held {
             tenure,
             lease: Some(lease),
@@ -106,6 +108,7 @@ mod tests {
         Reading {
             asked: Moment::from_boot(Duration::from_secs(100)),
             endpoint: EndpointId(0),
+            store: StoreNumber(0),
             leader: Some(KeyValue {
                 key: b"/service/demo/leader".to_vec(),
                 value: b"a".to_vec(),

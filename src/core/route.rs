@@ -14,6 +14,7 @@ pub mod table;
 
 mod asks;
 mod contradiction;
+mod silence;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -85,6 +86,7 @@ fn decide(ledger: &Ledger, s: &Snapshot<'_>) -> Table {
         leader_since: ledger.leader_since(),
         alarms: reason::alarms(&primary, ledger, s),
         read_elsewhere: ledger.is_contradicted(),
+        dead: ledger.dead(s),
         members: asks,
         again,
         primary,

@@ -113,6 +113,13 @@ impl Endpoints {
         })
     }
 
+    /// Notes a revision that the store has reached, seen elsewhere than in an answer's header.
+    pub(super) fn saw(&mut self, revision: Revision) {
+        if let Some(store) = &mut self.store {
+            store.revision = store.revision.max(revision);
+        }
+    }
+
     /// Judges an answer by its header. A linearizable answer is at least as new as `newest`, what was known
     /// when it was asked for: one that is older comes from a store that was put back.
     pub(super) fn answered(

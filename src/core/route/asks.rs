@@ -7,7 +7,7 @@ use super::primary::Primary;
 use super::table::Asks;
 use super::{Ledger, Snapshot};
 use crate::probe::Accepts;
-use crate::{MemberName, Moment};
+use crate::{MemberName, Moment, Observed};
 
 /// For the member everybody waits for.
 const URGENT: Duration = Duration::from_millis(50);
@@ -37,6 +37,11 @@ pub(super) fn decide(
             && s.probes
                 .get(name)
                 .is_some_and(|probe| matches!(probe.postgres.fresh(), Some((Accepts::NotNow, _))));
+        // One that was heard and is silent now may be dead: its PostgreSQL has the last word.
+        let unheard = s
+            .probes
+            .get(name)
+            .is_some_and(|probe| matches!(probe.rest, Observed::Stale { .. }));
         let every = if holding && awaited {
             URGENT
         } else if holding || coming_up || says_no {
@@ -45,7 +50,7 @@ pub(super) fn decide(
             steady
         };
         let every = every.min(steady);
-        let postgres = says_no || (awaited && primary.asks_postgres);
+        let postgres = says_no || unheard || (awaited && primary.asks_postgres);
         asks.insert(
             name.clone(),
             Asks {

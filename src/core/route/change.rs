@@ -14,7 +14,7 @@ pub struct End {
     pub listener: String,
     /// On which target.
     pub target: Target,
-    /// Why: the decision on the primary, for the log.
+    /// Why: that the member is dead, or else the decision on the primary; for the log.
     pub because: Because,
 }
 
@@ -79,6 +79,10 @@ pub fn between(old: Option<&Table>, new: &Table) -> Change {
 
 fn compare(old: Option<&Pool>, new: &Pool, table: &Table, change: &mut Change) {
     let because = table.primary.because();
+    let why = |target: &Target| match table.dead.get(&target.member) {
+        Some(member) => Because::Dead(member.clone()),
+        None => because.clone(),
+    };
     let may_live =
         |target: &Target| !matches!(new.residents.get(target), None | Some(Residence::End));
     for (target, residence) in old.iter().flat_map(|old| &old.residents) {
@@ -86,7 +90,7 @@ fn compare(old: Option<&Pool>, new: &Pool, table: &Table, change: &mut Change) {
             change.ends.push(End {
                 listener: new.listener.clone(),
                 target: target.clone(),
-                because: because.clone(),
+                because: why(target),
             });
         }
     }

@@ -1,11 +1,12 @@
 //! What is remembered from one look to the next: tenures and since when they are known, who was proven last, the
 //! members that outlive their keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Snapshot;
 use super::contradiction::{Claim, Contradictions, What};
+use super::silence;
 use super::table::Table;
 use crate::cluster::{ClusterView, Lock, Tenure};
 use crate::health::{Health, Patience};
@@ -13,7 +14,7 @@ use crate::probe::{Answer, Probe, Says};
 use crate::proof::LockProof;
 use crate::wire::failover::Failover;
 use crate::wire::member::{Member, State};
-use crate::{Lsn, MemberName, Moment, Observed};
+use crate::{Lsn, MemberName, Moment, Observed, StoreNumber};
 
 /// The shortest time a member stays known after its key went.
 const OUTLIVES_ITS_KEY: Duration = Duration::from_secs(60);
@@ -35,6 +36,10 @@ pub struct Ledger {
     /// Since when the write table has not routed.
     holding: Option<Moment>,
     contradictions: Contradictions,
+    /// The store that was read last.
+    store: Option<StoreNumber>,
+    /// When it turned out to be another one than before.
+    rebuilt: Option<Moment>,
 }
 
 /// A member, with or without a key.
@@ -130,6 +135,18 @@ impl Ledger {
         self.contradictions.are_open()
     }
 
+    /// When the store of etcd last turned out to be another one than before.
+    #[must_use]
+    pub(super) const fn rebuilt(&self) -> Option<Moment> {
+        self.rebuilt
+    }
+
+    /// The members found dead.
+    pub(super) fn dead(&self, s: &Snapshot<'_>) -> BTreeSet<MemberName> {
+        let dead = |name: &&MemberName| silence::is_dead(name, s);
+        self.members.keys().filter(dead).cloned().collect()
+    }
+
     /// The holder of the lock and another member that runs as primary too.
     #[must_use]
     pub(super) fn two_primaries(&self, s: &Snapshot<'_>) -> Option<(MemberName, MemberName)> {
@@ -177,6 +194,13 @@ impl Ledger {
     /// Notes what is new.
     pub(super) fn note(&mut self, s: &Snapshot<'_>) {
         if let Some(view) = s.view.value() {
+            if self
+                .store
+                .replace(view.store)
+                .is_some_and(|had| had != view.store)
+            {
+                self.rebuilt = Some(s.now);
+            }
             self.note_lock(view, s);
             self.note_members(view, s);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::reason::{Because, Out, Row};
 use super::table::{Place, Pool, Residence, Target, Verdict};
-use super::{Ledger, Snapshot, readers};
+use super::{Ledger, Snapshot, readers, silence};
 use crate::cluster::{Lock, Tenure};
 use crate::config::router::{Listener, WhenUnproven};
 use crate::probe::{Accepts, Says, accepts};
@@ -420,6 +420,16 @@ impl Primary {
         s: &Snapshot<'_>,
     ) -> Pool {
         let target = self.target(s);
+        let dead = self
+            .member
+            .as_ref()
+            .filter(|name| silence::is_dead(name, s));
+        let (verdict, sessions) = match (verdict, dead) {
+            (Verdict::Hold(_), Some(name)) => {
+                (Verdict::Hold(Because::Dead(name.clone())), Residence::End)
+            }
+            (verdict, _) => (verdict, self.sessions),
+        };
         let mut pool = Pool {
             listener: listener.name.clone(),
             verdict,
@@ -431,7 +441,7 @@ impl Primary {
                 .collect(),
             residents: target
                 .iter()
-                .map(|target| (target.clone(), self.sessions))
+                .map(|target| (target.clone(), sessions))
                 .collect(),
             valid_until: self.valid_until,
             evidence: self

@@ -11,7 +11,7 @@ use super::ledger::{Known, replayed};
 use super::primary::Primary;
 use super::reason::{Because, Out, Row};
 use super::table::{Place, Pool, Residence, Target, Verdict};
-use super::{Ledger, Snapshot};
+use super::{Ledger, Snapshot, silence};
 use crate::config::router::{Listener, OnLeave, To};
 use crate::probe::{NoAnswer, Probe};
 use crate::wire::member::{Role, State};
@@ -105,6 +105,9 @@ fn place(
     }
     if shares_its_address(name, primary, s) {
         return out(Out::SharedAddress);
+    }
+    if silence::is_dead(name, s) {
+        return out(Out::Dead);
     }
     if leads(name, primary, s) {
         return match (listener.to, primary.routes()) {
@@ -261,7 +264,7 @@ fn residents(
             let was_written_to =
                 primary.member.as_ref() == Some(&target.member) && primary.row != Row::OtherHolds;
             let left = match places.get(&target.member) {
-                Some(Place::Out(Out::SharedAddress)) => Residence::End,
+                Some(Place::Out(Out::SharedAddress | Out::Dead)) => Residence::End,
                 Some(Place::Out(Out::IsLeader | Out::StrayPrimary)) if !welcome_primary => {
                     Residence::End
                 }

@@ -1,11 +1,15 @@
 //! Why: the closed lists of reasons, and how each reads to an operator and to a client.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::primary::Primary;
 use super::{Ledger, Snapshot};
 use crate::MemberName;
 use crate::probe::{Foreign, NoAnswer};
+
+/// How long an alarm tells of a rebuilt store: long enough to be seen by who comes to look.
+const REBUILT_SHOWN: Duration = Duration::from_secs(600);
 
 /// Defines an enum without data together with the list of all its values, which coverage tests need.
 macro_rules! closed {
@@ -92,6 +96,8 @@ closed! {
         NotAskedYet,
         /// Its REST API does not answer.
         NoAnswer,
+        /// Neither its REST API nor its PostgreSQL answers.
+        Dead,
         /// Somebody else answers at its REST address.
         Foreign,
         /// Its PostgreSQL is not running.
@@ -125,6 +131,7 @@ impl fmt::Display for Out {
             Self::NotProven => "holds the lock, not proven writable",
             Self::NotAskedYet => "not asked often enough yet",
             Self::NoAnswer => "REST API does not answer",
+            Self::Dead => "neither its REST API nor its PostgreSQL answers",
             Self::Foreign => "somebody else answers at its REST address",
             Self::NotRunning => "PostgreSQL is not running",
             Self::StrayPrimary => "runs as primary without the lock",
@@ -151,6 +158,8 @@ pub enum Because {
     },
     /// No member of the pool can be used; each has its own reason.
     EmptyPool,
+    /// This member was found dead.
+    Dead(MemberName),
 }
 
 impl fmt::Display for Because {
@@ -158,6 +167,10 @@ impl fmt::Display for Because {
         match self {
             Self::Row { row, member } => sentence(*row, member.as_ref(), f),
             Self::EmptyPool => f.write_str("no member of the pool can be used now"),
+            Self::Dead(member) => write!(
+                f,
+                "{member} is dead: neither its REST API nor its PostgreSQL answers"
+            ),
         }
     }
 }
@@ -216,6 +229,8 @@ pub enum Alarm {
     SharedAddress(MemberName, MemberName),
     /// The prefix is empty.
     NoCluster,
+    /// etcd's store is another one than before: rebuilt, or put back from a snapshot.
+    StoreRebuilt,
     /// The prefix is empty, and the file says `etcd:`, which to Patroni means the store of etcd's v2 API.
     NoClusterInVersion3,
 }
@@ -238,6 +253,10 @@ impl fmt::Display for Alarm {
             }
             Self::ForeignAnswer(member, what) => write!(f, "REST address of {member}: {what}"),
             Self::SharedAddress(one, other) => write!(f, "{one} and {other} have the same address"),
+            Self::StoreRebuilt => f.write_str(
+                "etcd's store is another one than before, rebuilt or put back from a snapshot: \
+                 what it held of the cluster may be old",
+            ),
             Self::NoCluster => f.write_str("etcd holds no key under this scope and namespace"),
             Self::NoClusterInVersion3 => f.write_str(
                 "etcd's v3 store holds no key under this scope and namespace; the file has an etcd: section, \
@@ -261,6 +280,12 @@ pub(super) fn alarms(primary: &Primary, ledger: &Ledger, s: &Snapshot<'_>) -> Ve
             alarms.push(Alarm::HolderSilent(member.clone()));
         }
         _ => {}
+    }
+    if ledger
+        .rebuilt()
+        .is_some_and(|at| s.now.since(at) < REBUILT_SHOWN)
+    {
+        alarms.push(Alarm::StoreRebuilt);
     }
     if let Some((one, other)) = ledger.two_primaries(s) {
         alarms.push(Alarm::TwoPrimaries(one, other));

@@ -1,6 +1,6 @@
 //! What a look decides: where every listener routes, why not elsewhere, which sessions may live, until when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub struct Table {
     pub pools: Vec<Pool>,
     /// How every member is to be asked from now on; who is not named is unknown and not asked.
     pub members: BTreeMap<MemberName, Asks>,
+    /// The members found dead: their sessions end, whatever pool they are in.
+    pub dead: BTreeSet<MemberName>,
     /// Whether the lock is to be read again at once, from another endpoint.
     pub read_elsewhere: bool,
     /// What somebody may be needed for.

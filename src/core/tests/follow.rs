@@ -10,7 +10,7 @@ use follow_bench::{
 };
 use trunkline_core::follow::{Change, EndpointId, Notice, Outcome, Trouble};
 use trunkline_core::proof::LockProof;
-use trunkline_core::{Moment, Observed, Revision};
+use trunkline_core::{Moment, Observed, Revision, StoreNumber};
 
 #[test]
 fn it_lists_and_reads_first_and_watches_from_the_revision_after_the_listing() {
@@ -409,6 +409,15 @@ fn a_store_that_is_older_at_every_endpoint_was_put_back() {
 }
 
 #[test]
+fn an_event_shows_how_far_the_store_had_come_before_it_was_put_back() {
+    let mut bench = Bench::following(1);
+    bench.event(vec![Change::Put(key("status", "{}", 12))]);
+    bench.wait(1_000);
+    bench.read(header(11), Some(leader("pg-1", 5)));
+    assert!(bench.follow.notices().contains(&Notice::Rebuilt));
+}
+
+#[test]
 fn a_store_put_back_under_a_new_election_was_rebuilt_though_its_revision_is_not_lower() {
     // etcdutl snapshot restore --bump-revision: the same cluster id, terms counted from one again.
     let mut bench = Bench::following(2);
@@ -417,7 +426,11 @@ fn a_store_put_back_under_a_new_election_was_rebuilt_though_its_revision_is_not_
         bench.read(of_store(STORE, 1, 1_000_010), Some(leader("pg-1", 5)));
     }
     assert!(bench.follow.notices().contains(&Notice::Rebuilt));
+    assert_eq!(bench.leader(), None, "the old store's key proves nothing");
     bench.list(of_store(STORE, 1, 1_000_010), vec![leader("pg-1", 5)]);
+    let view = bench.follow.view().value().expect("a view");
+    let tenure = view.lock.tenure().expect("a tenure");
+    assert_eq!(tenure.store, StoreNumber(1), "a tenure of its own");
     bench.read(of_store(STORE, 1, 1_000_010), Some(leader("pg-1", 5)));
     assert_eq!(bench.proof(), Some(bench.now));
 }

@@ -297,7 +297,7 @@ fn accepts(member: &MemberName, world: &World) -> Option<Moment> {
 
 /// D by the book: sent + TTL - (1 s + 1 %), if the lease lives and is the key's.
 fn proof(reading: &Reading, paused: bool) -> Option<Proof> {
-    let Lock::Held { tenure, lease } = Lock::of(reading.leader.as_ref()) else {
+    let Lock::Held { tenure, lease } = Lock::of(reading.leader.as_ref(), reading.store) else {
         return None;
     };
     let left = reading.lease.filter(|left| Some(left.lease) == lease)?;

@@ -34,6 +34,8 @@ pub(crate) fn carry_out(line: &str, world: &mut World, shown: &mut Shown) -> Out
         ["etcd", "delete", key] => world.etcd.delete(key),
         ["etcd", "silent"] => world.etcd.answers = false,
         ["etcd", "answers"] => world.etcd.answers = true,
+        ["etcd", "wiped"] => world.etcd.rebuild(|_| false),
+        ["etcd", "restored"] => world.etcd.rebuild(|_| true),
         ["lock", "gone"] => world.etcd.delete("leader"),
         ["lock", holder] => world.lock(holder),
         ["lease", "renewed"] => world.etcd.lease_ends = None,

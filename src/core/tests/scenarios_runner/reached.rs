@@ -83,6 +83,7 @@ fn verdict(verdict: &Verdict) -> &'static str {
         Verdict::Route => "a pool that routes",
         Verdict::Hold(Because::Row { .. }) => "a pool that holds by the write table",
         Verdict::Hold(Because::EmptyPool) => "a pool that holds because it is empty",
+        Verdict::Hold(Because::Dead(_)) => "a pool that holds because its member is dead",
         Verdict::Refuse(_) => "a pool that refuses",
     }
 }
@@ -102,6 +103,7 @@ fn alarm(alarm: &Alarm) -> &'static str {
         Alarm::TwoPrimaries(..) => "alarm: two primaries",
         Alarm::ForeignAnswer(..) => "alarm: foreign answer",
         Alarm::SharedAddress(..) => "alarm: shared address",
+        Alarm::StoreRebuilt => "alarm: store rebuilt",
         Alarm::NoCluster => "alarm: no cluster",
         Alarm::NoClusterInVersion3 => "alarm: no cluster in etcd's v3 store",
     }

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use trunkline_core::cluster::KeyValue;
 use trunkline_core::proof::LeaseLeft;
-use trunkline_core::{LeaseId, Moment, Revision};
+use trunkline_core::{LeaseId, Moment, Revision, StoreNumber};
 
 use super::SCOPE;
 
 /// The keys under the cluster's prefix.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
+    /// Which store it is, as its followers count.
+    pub(crate) number: StoreNumber,
     /// Whether anybody who asks is answered.
     pub(crate) answers: bool,
     /// When the lease of the leader key ends; `None` while its holder renews it.
@@ -25,6 +27,7 @@ pub(crate) struct Store {
 impl Default for Store {
     fn default() -> Self {
         Self {
+            number: StoreNumber::default(),
             answers: true,
             lease_ends: None,
             granted: Duration::from_secs(30),
@@ -51,6 +54,12 @@ impl Store {
             lease: leased.then_some(LeaseId(created.0)),
         };
         self.keys.insert(key.to_owned(), kv);
+    }
+
+    /// The store is taken away and a new one takes its place, which holds the keys named by `kept`.
+    pub(crate) fn rebuild(&mut self, kept: impl Fn(&str) -> bool) {
+        self.number = self.number.next();
+        self.keys.retain(|key, _| kept(key));
     }
 
     /// Deletes a key.

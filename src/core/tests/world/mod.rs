@@ -169,6 +169,7 @@ impl World {
         let reading = Reading {
             asked: self.now,
             endpoint: EndpointId(0),
+            store: self.etcd.number,
             leader,
             lease,
         };
@@ -211,7 +212,7 @@ impl World {
             .view
             .value()
             .map_or_else(DynamicConfig::default, |v| v.config.clone());
-        let view = ClusterView::parse(&self.prefix, self.etcd.keys(), &config);
+        let view = ClusterView::parse(&self.prefix, self.etcd.number, self.etcd.keys(), &config);
         self.view = Observed::Fresh {
             value: view,
             asked: self.now,

@@ -159,6 +159,7 @@ const fn tone(out: Out) -> Tone {
         | Out::NotProven
         | Out::NotAskedYet
         | Out::NoAnswer
+        | Out::Dead
         | Out::NotRunning
         | Out::Lagging
         | Out::LagUnknown => Tone::Waiting,

@@ -16,7 +16,7 @@ use trunkline_core::probe::{NoAnswer, Probe, judge};
 use trunkline_core::proof::{LeaseLeft, Reading};
 use trunkline_core::route::{self, Ledger};
 use trunkline_core::wire::config::DynamicConfig;
-use trunkline_core::{LeaseId, MemberName, Moment, Observed, Revision};
+use trunkline_core::{LeaseId, MemberName, Moment, Observed, Revision, StoreNumber};
 use trunkline_io::clock;
 use trunkline_io::metrics::Recorder;
 use trunkline_io::shutdown::Tasks;
@@ -192,7 +192,7 @@ impl Stand {
                 cause: Trouble::TimedOut,
             };
         }
-        let value = ClusterView::parse(&prefix, &keys, &DynamicConfig::default());
+        let value = ClusterView::parse(&prefix, StoreNumber(0), &keys, &DynamicConfig::default());
         Observed::Fresh { value, asked }
     }
 
@@ -201,6 +201,7 @@ impl Stand {
         let value = Reading {
             asked,
             endpoint: EndpointId(0),
+            store: StoreNumber(0),
             leader: self
                 .leader
                 .map(|name| key_value(&prefix, "leader", name.to_owned())),
