@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::cluster::{ClusterView, KeyValue, Lock};
 use crate::keys::Prefix;
+use crate::memory::Memory;
 use crate::proof::Reading;
 use crate::wire::config::DynamicConfig;
 use crate::{Moment, Observed, Revision, StoreNumber};
@@ -79,7 +80,7 @@ impl Follow {
         Self {
             prefix,
             endpoints: Endpoints::new(endpoints),
-            store: StoreNumber(0),
+            store: StoreNumber::FIRST,
             keys: BTreeMap::new(),
             listed: None,
             view: Observed::Unknown {
@@ -99,6 +100,27 @@ impl Follow {
             elsewhere: false,
             notices: Vec::new(),
         }
+    }
+
+    /// The same, with what was remembered of the cluster until etcd has answered.
+    #[must_use]
+    pub fn remembering(mut self, view: ClusterView, now: Moment) -> Self {
+        self.config = view.config.clone();
+        self.view = Observed::Stale {
+            value: view,
+            asked: Moment::BOOT,
+            since: now,
+            cause: Trouble::NotAsked,
+        };
+        self
+    }
+
+    /// What is worth remembering; nothing before etcd was listed.
+    #[must_use]
+    pub fn memory(&self) -> Option<Memory> {
+        self.listed?;
+        let keys = self.keys.values().filter_map(|known| known.value.as_ref());
+        Some(Memory::of(&self.prefix, keys))
     }
 
     /// What is believed of the cluster, and when etcd was last asked for all of it.

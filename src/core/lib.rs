@@ -10,6 +10,7 @@ pub mod config;
 pub mod follow;
 pub mod health;
 pub mod keys;
+pub mod memory;
 pub mod names;
 pub mod observed;
 pub mod probe;

@@ -118,6 +118,11 @@ number!(
 );
 
 impl StoreNumber {
+    /// No store there is: what a router remembers from its last run.
+    pub const REMEMBERED: Self = Self(0);
+    /// The store that is read first.
+    pub const FIRST: Self = Self(1);
+
     /// The store after this one.
     #[must_use]
     pub const fn next(self) -> Self {

@@ -108,7 +108,7 @@ mod tests {
         Reading {
             asked: Moment::from_boot(Duration::from_secs(100)),
             endpoint: EndpointId(0),
-            store: StoreNumber(0),
+            store: StoreNumber::FIRST,
             leader: Some(KeyValue {
                 key: b"/service/demo/leader".to_vec(),
                 value: b"a".to_vec(),

@@ -1,11 +1,15 @@
 //! What changed, as lines in the log: one an event, the level saying who should read it.
 
+use trunkline_core::StoreNumber;
 use trunkline_core::route::change::{End, Event};
 use trunkline_core::route::{Out, Place, Table, Verdict};
 
 /// Writes the line of an event.
 pub fn tell(cluster: &str, event: &Event, table: &Table) {
     match event {
+        Event::Leader(Some(tenure)) if tenure.store == StoreNumber::REMEMBERED => {
+            tracing::warn!(cluster, leader = %tenure.holder, "the leader as remembered: etcd has not answered yet");
+        }
         Event::Leader(Some(tenure)) => {
             tracing::info!(cluster, leader = %tenure.holder, revision = %tenure.began, "the leader lock is held");
         }

@@ -194,11 +194,8 @@ impl Ledger {
     /// Notes what is new.
     pub(super) fn note(&mut self, s: &Snapshot<'_>) {
         if let Some(view) = s.view.value() {
-            if self
-                .store
-                .replace(view.store)
-                .is_some_and(|had| had != view.store)
-            {
+            let had = self.store.replace(view.store);
+            if had.is_some_and(|had| had != view.store && had != StoreNumber::REMEMBERED) {
                 self.rebuilt = Some(s.now);
             }
             self.note_lock(view, s);
@@ -303,11 +300,7 @@ impl Ledger {
         }
         if let Some((tenure, first)) = &self.tenure
             && self.gone.is_none()
-            && self
-                .lock
-                .as_ref()
-                .is_some_and(|lock| lock.is_live(tenure, s.now))
-            && let Says::Primary { .. } = self.says_since(&tenure.holder, *first, s)
+            && self.is_proven(tenure, *first, s)
             && self
                 .proven
                 .as_ref()
@@ -335,6 +328,17 @@ impl Ledger {
                 proven.word_until = until;
             }
         }
+    }
+
+    /// Whether the lock and the role of `tenure`'s holder are proven. Who is only remembered has no lock to prove,
+    /// and is believed when it says itself that it holds it.
+    fn is_proven(&self, tenure: &Tenure, first: Moment, s: &Snapshot<'_>) -> bool {
+        let says = self.says_since(&tenure.holder, first, s);
+        if tenure.store == StoreNumber::REMEMBERED {
+            return matches!(says, Says::Primary { lock: true, .. });
+        }
+        let lock = self.lock.as_ref();
+        lock.is_some_and(|lock| lock.is_live(tenure, s.now)) && matches!(says, Says::Primary { .. })
     }
 
     /// A switchover away from L: one that names it as leader, or a failover to somebody else.

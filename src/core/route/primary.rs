@@ -13,7 +13,7 @@ use crate::cluster::{Lock, Tenure};
 use crate::config::router::{Listener, WhenUnproven};
 use crate::probe::{Accepts, Says, accepts};
 use crate::proof::{P1_LIVE, P2_CARRIES};
-use crate::{MemberName, Moment};
+use crate::{MemberName, Moment, StoreNumber};
 
 /// How long a due switchover request keeps new clients waiting.
 const HANDOVER: Duration = Duration::from_secs(10);
@@ -67,6 +67,9 @@ pub(super) fn decide(ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
 
 /// Whether etcd answers for this tenure: it was proven lately, or is so new that it could not be yet.
 fn can_be_asked(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> bool {
+    if tenure.store == StoreNumber::REMEMBERED {
+        return false;
+    }
     let lately = |at: Moment| s.now.since(at) < P1_LIVE;
     let proven = ledger
         .lock()

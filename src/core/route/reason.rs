@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::primary::Primary;
 use super::{Ledger, Snapshot};
-use crate::MemberName;
+use crate::cluster::ClusterView;
 use crate::probe::{Foreign, NoAnswer};
+use crate::{MemberName, StoreNumber};
 
 /// How long an alarm tells of a rebuilt store: long enough to be seen by who comes to look.
 const REBUILT_SHOWN: Duration = Duration::from_secs(600);
@@ -227,6 +228,8 @@ pub enum Alarm {
     ForeignAnswer(MemberName, String),
     /// Two members have one address.
     SharedAddress(MemberName, MemberName),
+    /// etcd has not answered since the start: the cluster is known from the router's last run.
+    Remembered,
     /// The prefix is empty.
     NoCluster,
     /// etcd's store is another one than before: rebuilt, or put back from a snapshot.
@@ -257,6 +260,10 @@ impl fmt::Display for Alarm {
                 "etcd's store is another one than before, rebuilt or put back from a snapshot: \
                  what it held of the cluster may be old",
             ),
+            Self::Remembered => f.write_str(
+                "etcd has not answered since the start: the members are known from the router's last run, \
+                 and the leader is routed to only while it says itself that it holds the lock",
+            ),
             Self::NoCluster => f.write_str("etcd holds no key under this scope and namespace"),
             Self::NoClusterInVersion3 => f.write_str(
                 "etcd's v3 store holds no key under this scope and namespace; the file has an etcd: section, \
@@ -280,6 +287,10 @@ pub(super) fn alarms(primary: &Primary, ledger: &Ledger, s: &Snapshot<'_>) -> Ve
             alarms.push(Alarm::HolderSilent(member.clone()));
         }
         _ => {}
+    }
+    let is_remembered = |view: &ClusterView| view.store == StoreNumber::REMEMBERED;
+    if s.view.value().is_some_and(is_remembered) {
+        alarms.push(Alarm::Remembered);
     }
     if ledger
         .rebuilt()

@@ -430,7 +430,11 @@ fn a_store_put_back_under_a_new_election_was_rebuilt_though_its_revision_is_not_
     bench.list(of_store(STORE, 1, 1_000_010), vec![leader("pg-1", 5)]);
     let view = bench.follow.view().value().expect("a view");
     let tenure = view.lock.tenure().expect("a tenure");
-    assert_eq!(tenure.store, StoreNumber(1), "a tenure of its own");
+    assert_eq!(
+        tenure.store,
+        StoreNumber::FIRST.next(),
+        "a tenure of its own"
+    );
     bench.read(of_store(STORE, 1, 1_000_010), Some(leader("pg-1", 5)));
     assert_eq!(bench.proof(), Some(bench.now));
 }

@@ -26,6 +26,7 @@ pub(crate) fn carry_out(line: &str, world: &mut World, shown: &mut Shown) -> Out
         }
         ["router", "when_unproven", "keep"] => world.cluster.when_unproven = WhenUnproven::Keep,
         ["router", "etcd_section"] => world.cluster.etcd.version2_section = true,
+        ["router", "restarts"] => world.restart(),
         ["show", "times"] => shown.times = true,
         ["etcd", "put", key, _, ..] => {
             let value = line.split_once(key).expect("the key is in the line").1;

@@ -27,7 +27,7 @@ pub(crate) struct Store {
 impl Default for Store {
     fn default() -> Self {
         Self {
-            number: StoreNumber::default(),
+            number: StoreNumber::FIRST,
             answers: true,
             lease_ends: None,
             granted: Duration::from_secs(30),

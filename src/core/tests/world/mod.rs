@@ -18,6 +18,7 @@ use trunkline_core::cluster::ClusterView;
 use trunkline_core::config::router::{Cluster, Etcd};
 use trunkline_core::follow::{EndpointId, Trouble};
 use trunkline_core::keys::Prefix;
+use trunkline_core::memory::Memory;
 use trunkline_core::probe::Probe;
 use trunkline_core::proof::Reading;
 use trunkline_core::route::change::{self, Change};
@@ -217,6 +218,24 @@ impl World {
             value: view,
             asked: self.now,
         };
+    }
+
+    /// The router starts again: of what it knew it has only what it put down.
+    pub(crate) fn restart(&mut self) {
+        let memory = Memory::of(&self.prefix, self.etcd.keys());
+        self.view = Observed::Stale {
+            value: memory.view(&self.prefix),
+            asked: Moment::BOOT,
+            since: self.now,
+            cause: Trouble::NotAsked,
+        };
+        self.reading = Observed::Unknown {
+            since: self.now,
+            cause: Trouble::NotAsked,
+        };
+        self.probes.clear();
+        self.ledger = Ledger::default();
+        self.table = None;
     }
 
     /// The router looks at everything, and says what that changes.

@@ -192,7 +192,12 @@ impl Stand {
                 cause: Trouble::TimedOut,
             };
         }
-        let value = ClusterView::parse(&prefix, StoreNumber(0), &keys, &DynamicConfig::default());
+        let value = ClusterView::parse(
+            &prefix,
+            StoreNumber::FIRST,
+            &keys,
+            &DynamicConfig::default(),
+        );
         Observed::Fresh { value, asked }
     }
 
@@ -201,7 +206,7 @@ impl Stand {
         let value = Reading {
             asked,
             endpoint: EndpointId(0),
-            store: StoreNumber(0),
+            store: StoreNumber::FIRST,
             leader: self
                 .leader
                 .map(|name| key_value(&prefix, "leader", name.to_owned())),
