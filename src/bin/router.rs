@@ -63,7 +63,7 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let (config, warnings) = match understood(&arguments) {
+    let (mut config, warnings) = match understood(&arguments) {
         Ok(understood) => understood,
         Err(problems) => {
             tell(&problems);
@@ -71,6 +71,9 @@ fn main() -> ExitCode {
         }
     };
     tell(&warnings);
+    if config.state.is_none() {
+        config.state = state_directory();
+    }
     let unbuilt = router::unbuilt(&config);
     if !unbuilt.is_empty() {
         let _ = writeln!(std::io::stderr(), "{}", unbuilt.join("\n"));
@@ -104,6 +107,12 @@ fn run(config: Router) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where systemd lets a service keep its state: the first directory of `StateDirectory=`.
+fn state_directory() -> Option<PathBuf> {
+    let directories = std::env::var_os("STATE_DIRECTORY")?;
+    std::env::split_paths(&directories).next()
+}
+
 /// The configuration that the arguments name.
 fn understood(arguments: &Arguments) -> Result<(Router, Problems), Problems> {
     if let Some(scope) = &arguments.scope {
@@ -120,8 +129,8 @@ fn understood(arguments: &Arguments) -> Result<(Router, Problems), Problems> {
 
 fn read(path: &Path) -> Result<(Node, Problems), Problems> {
     let name = path.display().to_string();
-    let text = files::read_config(path)
-        .map_err(|error| Problems::unreadable(&name, &error.to_string()))?;
+    let text =
+        files::read_small(path).map_err(|error| Problems::unreadable(&name, &error.to_string()))?;
     yaml::parse(&name, &text)
 }
 

@@ -1,6 +1,7 @@
 //! The one task that decides and publishes: woken by anything, it looks at everything again.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -16,6 +17,7 @@ use trunkline_io::shutdown::Tasks;
 
 use crate::events;
 use crate::feed::{self, Feed, Seen};
+use crate::memory::Shelf;
 use crate::poll::{Poll, Question};
 use crate::published::{Board, Seats, Snapshot};
 use crate::resolve::Resolver;
@@ -34,14 +36,20 @@ pub struct Running {
     pub doubts: Doubts,
 }
 
-/// Starts to follow and to decide for `cluster`.
+/// Starts to follow and to decide for `cluster`; what is known of it is kept in the directory `state`.
 ///
 /// # Errors
 /// When the system has no timer to give.
-pub fn start(cluster: Arc<Cluster>, tasks: &Tasks) -> std::io::Result<Running> {
+pub fn start(
+    cluster: Arc<Cluster>,
+    state: Option<&Path>,
+    tasks: &Tasks,
+) -> std::io::Result<Running> {
+    let shelf = state.map(|directory| Shelf::new(directory, &cluster.name));
     let feed = feed::start(
         Prefix::new(&cluster.namespace, &cluster.scope),
         access(&cluster),
+        shelf,
         tasks,
     )?;
     let (doubts, doubted) = mpsc::channel(64);

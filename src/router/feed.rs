@@ -14,6 +14,8 @@ use trunkline_io::clock::{self, Alarm};
 use trunkline_io::etcd::{Access, Endpoint};
 use trunkline_io::shutdown::Tasks;
 
+use crate::memory::Shelf;
+
 /// What is believed from etcd now.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -40,18 +42,28 @@ impl Feed {
     }
 }
 
-/// Starts to follow `prefix` through the given endpoints.
+/// Starts to follow `prefix` through the given endpoints; what was known of it is on `shelf`.
 ///
 /// # Errors
 /// When the system has no timer to give.
-pub fn start(prefix: Prefix, endpoints: Vec<Access>, tasks: &Tasks) -> std::io::Result<Feed> {
-    let follow = Follow::new(prefix.clone(), endpoints.len(), clock::now());
+pub fn start(
+    prefix: Prefix,
+    endpoints: Vec<Access>,
+    shelf: Option<Shelf>,
+    tasks: &Tasks,
+) -> std::io::Result<Feed> {
+    let now = clock::now();
+    let mut follow = Follow::new(prefix.clone(), endpoints.len(), now);
+    if let Some(view) = shelf.as_ref().and_then(|shelf| shelf.recall(&prefix)) {
+        follow = follow.remembering(view, now);
+    }
     let endpoints: Vec<Endpoint> = endpoints.into_iter().map(Endpoint::new).collect();
     let (answers_in, answers) = mpsc::channel(64);
     let doubt = Arc::new(Notify::new());
     let worker = Worker {
         prefix,
         follow,
+        shelf,
         endpoints,
         answers_in,
     };
@@ -87,6 +99,7 @@ struct Slot {
 struct Worker {
     prefix: Prefix,
     follow: Follow,
+    shelf: Option<Shelf>,
     endpoints: Vec<Endpoint>,
     answers_in: mpsc::Sender<Answer>,
 }
@@ -119,6 +132,9 @@ impl Worker {
                 },
             }
             shown.send_replace(Arc::new(self.seen()));
+            if let Some(shelf) = &mut self.shelf {
+                shelf.keep(self.follow.memory(), clock::now()).await;
+            }
         }
     }
 

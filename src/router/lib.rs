@@ -10,6 +10,7 @@ pub mod door;
 pub mod events;
 pub mod feed;
 pub mod listener;
+pub mod memory;
 pub mod metrics;
 pub mod pgping;
 pub mod poll;

@@ -76,11 +76,12 @@ pub async fn run(config: Router) -> Result<(), Failure> {
     let mut doors: Vec<Arc<Door>> = Vec::new();
     let mut clusters = Vec::new();
     for cluster in config.clusters {
-        let running =
-            control::start(Arc::new(cluster), &tasks).map_err(|cause| Failure::System {
+        let running = control::start(Arc::new(cluster), config.state.as_deref(), &tasks).map_err(
+            |cause| Failure::System {
                 what: "taking a timer",
                 cause,
-            })?;
+            },
+        )?;
         let count = running.cluster.listeners.len();
         doors.extend(
             (0..count)

@@ -11,6 +11,7 @@ mod ending;
 mod hold;
 mod load;
 mod lock;
+mod memory;
 mod opening;
 mod routing;
 mod rude_clients;

@@ -63,22 +63,28 @@ async fn a_silent_rest_api_costs_nothing_while_the_lease_lives_and_postgresql_ac
 }
 
 #[tokio::test]
-async fn a_silent_rest_api_and_a_frozen_postgresql_hold_new_writers_and_keep_the_old() -> Result<()>
-{
+async fn a_leader_of_whom_nothing_is_heard_any_more_is_dead_and_its_sessions_end() -> Result<()> {
     on(Plan::default(), async |stand| {
         let (mut session, _) = Client::login(stand.write()).await?;
+        let (mut reader, replica) = Client::login(stand.read()).await?;
         stand.member("pg-1")?.say(Rest::Silent).await?;
         stand.member("pg-1")?.serve(Postgres::Frozen).await?;
         stand.logged("its REST API is silent").await?;
         session.echo(b"an old session").await?;
         let mut held = Client::ask(stand.write()).await?;
+        session.ended(SOON).await?;
+        stand.logged("pg-1 is dead").await?;
         stand.member("pg-1")?.serve(Postgres::Accepting).await?;
         let answer = held.answer().await?;
         ensure!(
             answer == crate::client::Answer::Served("pg-1".to_owned()),
             "{answer:?}"
         );
-        Ok(())
+
+        reader.echo(b"a reader elsewhere").await?;
+        stand.member(&replica)?.say(Rest::Silent).await?;
+        stand.member(&replica)?.serve(Postgres::Frozen).await?;
+        reader.ended(SOON).await
     })
     .await
 }

@@ -1,7 +1,7 @@
 //! What a test stands on: fake members, their keys in etcd, and a router of its own.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -63,6 +63,7 @@ pub(crate) struct Stand {
     pub(crate) cluster: FakeCluster,
     pub(crate) router: Router,
     etcd: Option<Etcd>,
+    workdir: Arc<WorkDir>,
     _network: Loopback,
 }
 
@@ -85,12 +86,14 @@ impl Stand {
             cluster.promote(leader).await?;
         }
         let ports = Ports::on(&network, 0)?;
-        let config = config(&plan, plan.scope.unwrap_or(&scope), address, &ports);
+        let config = config(&plan, plan.scope.unwrap_or(&scope), address, &ports)
+            + &format!("state: {}\n", workdir.folder("state", None)?.display());
         let router = Router::launch("router", Path::new(BINARY), &config, ports, &workdir)?;
         Ok(Self {
             cluster,
             router,
             etcd,
+            workdir,
             _network: network,
         })
     }
@@ -114,6 +117,20 @@ impl Stand {
     /// This stand's own etcd.
     pub(crate) fn etcd(&mut self) -> Result<&mut Etcd> {
         self.etcd.as_mut().context("this stand shares its etcd")
+    }
+
+    /// Where the router keeps what it knows.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.workdir.path().join("state")
+    }
+
+    /// Kills the router and starts it again.
+    pub(crate) async fn restart_router(&mut self) -> Result<()> {
+        let config = std::fs::read_to_string(self.router.file())?;
+        let ports = self.router.ports();
+        self.router.process().kill()?;
+        self.router = Router::launch("again", Path::new(BINARY), &config, ports, &self.workdir)?;
+        self.router.wait_up().await
     }
 
     /// Waits until the router's log has `words`.

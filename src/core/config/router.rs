@@ -36,6 +36,8 @@ pub struct Router {
     pub drain: Duration,
     /// The log.
     pub log: Log,
+    /// The directory where what is known is kept for the next start; nowhere if `None`.
+    pub state: Option<PathBuf>,
 }
 
 /// A Patroni cluster and the listeners that route to it.

@@ -27,6 +27,11 @@ pub fn describe(router: &Router) -> String {
         binds => binds,
     };
     page.line("stats page", stats);
+    let state = router.state.as_ref();
+    page.line(
+        "what is known is kept in",
+        state.map_or_else(|| "nowhere".to_owned(), |path| path.display().to_string()),
+    );
     page.line("SIGTERM drains", at_most(router.drain));
     page.line(
         "log",

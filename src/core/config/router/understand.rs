@@ -19,6 +19,7 @@ pub fn understand(file: &Node, mut problems: Problems) -> Result<(Router, Proble
     let mut root = Section::root(file, &mut problems);
     let mut router = Router::new(clusters(&mut root));
     router.stats.bind = stats(&mut root);
+    router.state = root.value("state", path);
     root.set("drain", &mut router.drain, duration);
     if let Some(mut section) = root.section("log") {
         router.log = log(&mut section);
