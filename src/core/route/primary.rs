@@ -58,9 +58,15 @@ pub(super) fn decide(ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
         Lock::Held { tenure, .. } if !ledger.members().contains_key(&tenure.holder) => {
             Primary::hold(Row::Garbage, None)
         }
+        // Whether or not etcd can be asked: nobody is writable here, and readers of the leader need no lock.
+        Lock::Held { tenure, .. } if view.config.is_standby_cluster() => standby(&tenure.holder),
         Lock::Held { tenure, .. } if can_be_asked(tenure, ledger, s) => held(tenure, ledger, s),
         Lock::Held { tenure, .. } => blind(tenure, ledger, s),
         Lock::Garbage { .. } => Primary::hold(Row::Garbage, None),
+        Lock::Vacant if view.config.is_standby_cluster() => match ledger.tenure() {
+            Some((last, _)) => standby(&last.holder),
+            None => Primary::hold(Row::NoLeader, None),
+        },
         Lock::Vacant => vacant(view.exists, ledger, s),
     }
 }
@@ -80,20 +86,21 @@ fn can_be_asked(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> bool {
             .is_some_and(|(known, first)| known == tenure && lately(*first))
 }
 
+/// `leader` leads a standby cluster, or did last: there is nobody to write to.
+fn standby(leader: &MemberName) -> Primary {
+    Primary {
+        new: New::Refuse,
+        ..Primary::hold(Row::StandbyCluster, Some(leader))
+    }
+}
+
 /// etcd says that `tenure`'s holder has the lock.
 fn held(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
     let member = Some(&tenure.holder);
     let says = ledger.says(&tenure.holder, s);
     let proven = ledger.proven();
-    let standby = s
-        .view
-        .value()
-        .is_some_and(|view| view.config.is_standby_cluster());
-    if standby || says == Says::StandbyLeader {
-        return Primary {
-            new: New::Refuse,
-            ..Primary::hold(Row::StandbyCluster, member)
-        };
+    if says == Says::StandbyLeader {
+        return standby(&tenure.holder);
     }
     // Were the new holder proven, it would be L by now.
     if proven.is_some_and(|proven| proven.tenure.holder != tenure.holder) {

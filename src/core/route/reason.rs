@@ -12,6 +12,9 @@ use crate::{MemberName, StoreNumber};
 /// How long an alarm tells of a rebuilt store: long enough to be seen by who comes to look.
 const REBUILT_SHOWN: Duration = Duration::from_secs(600);
 
+/// How many keys that cannot be understood are told of.
+const UNREADABLE_SHOWN: usize = 8;
+
 /// Defines an enum without data together with the list of all its values, which coverage tests need.
 macro_rules! closed {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident,)* }) => {
@@ -230,6 +233,8 @@ pub enum Alarm {
     SharedAddress(MemberName, MemberName),
     /// etcd has not answered since the start: the cluster is known from the router's last run.
     Remembered,
+    /// The value of this key cannot be understood, for this cause.
+    Unreadable(String, String),
     /// The prefix is empty.
     NoCluster,
     /// etcd's store is another one than before: rebuilt, or put back from a snapshot.
@@ -264,6 +269,7 @@ impl fmt::Display for Alarm {
                 "etcd has not answered since the start: the members are known from the router's last run, \
                  and the leader is routed to only while it says itself that it holds the lock",
             ),
+            Self::Unreadable(key, cause) => write!(f, "etcd key {key} is left out: {cause}"),
             Self::NoCluster => f.write_str("etcd holds no key under this scope and namespace"),
             Self::NoClusterInVersion3 => f.write_str(
                 "etcd's v3 store holds no key under this scope and namespace; the file has an etcd: section, \
@@ -309,6 +315,10 @@ pub(super) fn alarms(primary: &Primary, ledger: &Ledger, s: &Snapshot<'_>) -> Ve
         {
             alarms.push(Alarm::ForeignAnswer(name.clone(), cause.to_string()));
         }
+    }
+    let invalid = s.view.value().map_or(&[][..], |view| &view.invalid);
+    for (key, cause) in invalid.iter().take(UNREADABLE_SHOWN) {
+        alarms.push(Alarm::Unreadable(key.clone(), cause.to_string()));
     }
     for (one, other) in super::readers::shared_addresses(s) {
         alarms.push(Alarm::SharedAddress(one, other));

@@ -28,6 +28,7 @@ const KINDS: &[&str] = &[
     "alarm: shared address",
     "alarm: store rebuilt",
     "alarm: remembered",
+    "alarm: unreadable key",
     "alarm: no cluster",
     "alarm: no cluster in etcd's v3 store",
     "the lock read elsewhere",
@@ -108,6 +109,7 @@ fn alarm(alarm: &Alarm) -> &'static str {
         Alarm::SharedAddress(..) => "alarm: shared address",
         Alarm::StoreRebuilt => "alarm: store rebuilt",
         Alarm::Remembered => "alarm: remembered",
+        Alarm::Unreadable(..) => "alarm: unreadable key",
         Alarm::NoCluster => "alarm: no cluster",
         Alarm::NoClusterInVersion3 => "alarm: no cluster in etcd's v3 store",
     }
