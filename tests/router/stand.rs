@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) write: &'static str,
     /// The same for the read listener.
     pub(crate) read: &'static str,
+    /// Whether the read listener routes to any member, not to replicas alone.
+    pub(crate) any: bool,
     /// Other sections of the configuration.
     pub(crate) other: &'static str,
 }
@@ -53,6 +55,7 @@ impl Default for Plan {
             own_etcd: false,
             write: "hold: 30s",
             read: "hold: 30s",
+            any: false,
             other: "drain: 30s",
         }
     }
@@ -164,10 +167,17 @@ fn config(plan: &Plan, scope: &str, etcd: SocketAddr, ports: &Ports) -> String {
         "cluster:\n  scope: {scope}\n  etcd3: {{hosts: [\"{etcd}\"]}}\n\
          listeners:\n\
          \x20 write: {{bind: \"{}\", to: primary, {}}}\n\
-         \x20 read: {{bind: \"{}\", to: replicas, {}}}\n\
+         \x20 read: {{bind: \"{}\", to: {}, {}}}\n\
          \x20 sync: {{bind: \"{}\", to: sync, hold: 30s}}\n\
          stats: {{bind: \"{}\"}}\n{}\n",
-        ports.write, plan.write, ports.read, plan.read, ports.sync, ports.stats, plan.other,
+        ports.write,
+        plan.write,
+        ports.read,
+        if plan.any { "any" } else { "replicas" },
+        plan.read,
+        ports.sync,
+        ports.stats,
+        plan.other,
     )
 }
 
