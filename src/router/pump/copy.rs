@@ -3,9 +3,10 @@
 //! Only what the receiver did not take at once is kept with the direction; an idle session owns no buffer.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Read};
 use std::net::Shutdown;
 
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::{Side, would_block};
@@ -52,10 +53,12 @@ impl Direction {
             return self.write_rest(to);
         }
         from.readable().await.map_err(|_| Side::From)?;
-        self.move_once(from, to).map(|moved| moved.unwrap_or(0))
+        let read = |buffer: &mut [u8]| from.try_read(buffer);
+        self.move_once(read, to).map(|moved| moved.unwrap_or(0))
     }
 
-    /// The same for what is there already: `None` when there is nothing to read now.
+    /// The same for what is there already: `None` when there is nothing to read now. The kernel is asked, not the
+    /// runtime, which may not have heard yet of the last bytes that came.
     pub(super) async fn step_if_ready(
         &mut self,
         from: &TcpStream,
@@ -67,12 +70,16 @@ impl Direction {
         if self.ended {
             Ok(None)
         } else {
-            self.move_once(from, to)
+            self.move_once(|buffer| (&*SockRef::from(from)).read(buffer), to)
         }
     }
 
-    fn move_once(&mut self, from: &TcpStream, to: &TcpStream) -> Result<Option<u64>, Side> {
-        SHARED.with_borrow_mut(|buffer| match from.try_read(buffer) {
+    fn move_once(
+        &mut self,
+        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+        to: &TcpStream,
+    ) -> Result<Option<u64>, Side> {
+        SHARED.with_borrow_mut(|buffer| match read(buffer) {
             Ok(0) => {
                 self.ended = true;
                 shutdown(to).map_err(|_| Side::To)?;
@@ -114,7 +121,7 @@ impl Direction {
 
 /// Tells the receiver that nothing more will come; it may still send.
 fn shutdown(stream: &TcpStream) -> io::Result<()> {
-    match socket2::SockRef::from(stream).shutdown(Shutdown::Write) {
+    match SockRef::from(stream).shutdown(Shutdown::Write) {
         // The other side is gone already: it knows.
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
         outcome => outcome,
