@@ -7,6 +7,9 @@ SETUP := tests/support/setup.sh
 # Where cargo puts what it builds: CARGO_TARGET_DIR, or what its own configuration says.
 TARGET = $(shell cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 
+# Where the cluster tests keep what each fault cost: in Cargo's own folder for what tests write.
+FAULTS = $(TARGET)/tmp/faults
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint figures bench audit
 
@@ -19,10 +22,12 @@ demo: ## three etcd members, three Patroni nodes and the router, live (CHECK=1: 
 	@exec $(TARGET)/debug/trunkline-demo --router $(TARGET)/debug/trunkline $(if $(CHECK),--check)
 
 # Cluster tests take both cores of a small machine: one test program after another, as cargo does.
-test: ## everything, real clusters included
+test: ## everything, real clusters included; at the end, what each fault cost
 	@$(SETUP)
 	cargo build --workspace --all-targets
-	RUST_LIB_BACKTRACE=0 cargo test --workspace
+	@rm -rf $(FAULTS)
+	@status=0; RUST_LIB_BACKTRACE=0 cargo test --workspace || status=$$?; \
+	echo; $(TARGET)/debug/trunkline-faults $(FAULTS) || [ $$status -ne 0 ] || status=1; exit $$status
 
 lint: ## format and clippy
 	@$(SETUP) --build

@@ -4,28 +4,28 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::shared::{on_the_cluster, ready_router, unharmed, writers};
+use trunkline_support::faults::Fault;
+
+use crate::shared::{clients, on_the_cluster, ready_router, unharmed};
+
+const FAULT: Fault = Fault::EtcdLeaderDies;
 
 #[tokio::test]
 async fn the_death_of_one_etcd_member_breaks_no_session() -> Result<()> {
     on_the_cluster(async |stand| {
         let mut router = ready_router(stand).await?;
-        let mut writers = writers("etcd-member-dies", stand, &router).await?;
+        let mut clients = clients(FAULT, stand, &router).await?;
         let leader = stand.patroni.leader().await?;
         let dead = stand.etcd.leader().await?;
         stand.etcd.kill(dead)?;
         // Past the end of the lease that was alive then: by now it was refreshed elsewhere.
-        writers
+        clients
             .write_for(Duration::from_secs(
                 u64::from(stand.patroni.settings().ttl) + 5,
             ))
             .await?;
-        let report = unharmed(writers, stand, &mut router).await?;
-        ensure!(
-            report.breaks.is_empty(),
-            "sessions broke: {:?}",
-            report.breaks
-        );
+        let cost = unharmed(FAULT, clients, stand, &mut router).await?;
+        ensure!(cost.cut == 0, "sessions broke: {:?}", cost.why);
         let still = stand.patroni.leader().await?;
         ensure!(still == leader, "{still} leads instead of {leader}");
         stand.etcd.restart(dead).await

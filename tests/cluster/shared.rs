@@ -1,18 +1,20 @@
 //! The cluster all tests of this program share, one at a time, and the checks more than one makes.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tokio::sync::Mutex;
+use trunkline_support::faults::{Fault, Record};
 use trunkline_support::patroni::Settings;
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
-use trunkline_support::writer::{self, Report, Tls, Writers};
+use trunkline_support::writer::{self, Crew, Tls, Writers};
 
 /// The router under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_trunkline");
+/// Where `make test` finds what each fault cost.
+const FAULTS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/faults");
 /// Anything a cluster gets over by itself is over by then.
 pub(crate) const STEADY: Duration = Duration::from_secs(120);
 /// One login, the longest hold included.
@@ -57,31 +59,38 @@ pub(crate) async fn ready_router(stand: &Stand) -> Result<Router> {
     Ok(router)
 }
 
-/// Writers through the router's write port, already writing.
-pub(crate) async fn writers(run: &str, stand: &Stand, router: &Router) -> Result<Writers> {
-    writers_with(run, Tls::Preferred, stand, router).await
+/// Clients through the router's write port: some already writing, some idle.
+pub(crate) async fn clients(fault: Fault, stand: &Stand, router: &Router) -> Result<Writers> {
+    clients_with(fault, Tls::Preferred, stand, router).await
 }
 
 /// The same, with or without TLS.
-pub(crate) async fn writers_with(
-    run: &str,
+pub(crate) async fn clients_with(
+    fault: Fault,
     tls: Tls,
     stand: &Stand,
     router: &Router,
 ) -> Result<Writers> {
     let leader = stand.patroni.leader().await?;
     writer::prepare(stand.patroni.node(&leader)?.postgresql()).await?;
+    let crew = Crew {
+        writers: 4,
+        idle: 8,
+        tls,
+    };
     let write = [router.ports().write];
-    Writers::start(run, &write, 4, tls, &stand.parts, &stand.workdir).await
+    Writers::start(&fault.name(), &write, crew, &stand.parts, &stand.workdir).await
 }
 
-/// Waits until the fault is over for the writers and for the cluster, stops them, and fails if they
-/// saw a refused login, a read-only node, or lost a row that had been acknowledged to them.
-pub(crate) async fn unharmed(
+/// Waits until the fault is over for the writers and for the cluster, stops them, keeps what the fault cost for
+/// the table, and fails if it cost what no fault may: a session on a wrong node, writes taken by two nodes, a
+/// row that had been acknowledged.
+pub(crate) async fn measured(
+    fault: Fault,
     mut writers: Writers,
     stand: &mut Stand,
     router: &mut Router,
-) -> Result<Report> {
+) -> Result<Record> {
     writers
         .all_writing_again(STEADY)
         .await
@@ -90,36 +99,27 @@ pub(crate) async fn unharmed(
     let run = writers.run().to_owned();
     let report = writers.stop().await?;
     let lost = writer::lost(&run, &report, stand.patroni.node(&leader)?.postgresql()).await?;
-    tell(&run, &report)?;
-    let told = || router.with_log(&anyhow::anyhow!("{report:#?}"));
-    ensure!(
-        report.logins_refused() == 0,
-        "logins were refused: {:#}",
-        told()
-    );
-    ensure!(
-        report.read_only == 0,
-        "writes reached a node that reads only: {:#}",
-        told()
-    );
-    ensure!(
-        lost == 0,
-        "{lost} acknowledged rows are not on {leader}: {:#}",
-        told()
-    );
-    Ok(report)
+    let record = Record::new(fault, &report, lost, &router.process().log()?)?;
+    record.keep(Path::new(FAULTS))?;
+    let harmless =
+        record.wrong_sessions.is_empty() && record.two_timelines.is_empty() && record.lost == 0;
+    ensure!(harmless, "{:#}", told(&record, router));
+    Ok(record)
 }
 
-/// Puts a measured line among the test results; `println!` would be swallowed with a test that
-/// passes.
-fn tell(run: &str, report: &Report) -> Result<()> {
-    writeln!(
-        std::io::stdout().lock(),
-        "     measured: {run}: longest outage {:.0} ms, {} logins held (longest {:.0} ms), {} rows",
-        report.outage_ms,
-        report.logins_held,
-        report.longest_login_ms,
-        report.acknowledged(),
-    )?;
-    Ok(())
+/// The same, and fails if a client was refused anything: a fault costs time and sessions only.
+pub(crate) async fn unharmed(
+    fault: Fault,
+    writers: Writers,
+    stand: &mut Stand,
+    router: &mut Router,
+) -> Result<Record> {
+    let record = measured(fault, writers, stand, router).await?;
+    let refused = !record.logins_refused.is_empty() || !record.writes_refused.is_empty();
+    ensure!(!refused, "{:#}", told(&record, router));
+    Ok(record)
+}
+
+fn told(record: &Record, router: &Router) -> anyhow::Error {
+    router.with_log(&anyhow::anyhow!("{record:#?}"))
 }

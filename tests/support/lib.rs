@@ -2,8 +2,8 @@
 //! router on loopback, breaks them on request, and leaves nothing behind however the program ends.
 //!
 //! Read from the outside in: [`stand`] is the whole set-up; [`etcd`], [`patroni`], [`router`] and
-//! [`haproxy`] are its parts; [`writer`] is the client whose troubles are counted; [`process`],
-//! [`workdir`], [`ports`] and [`wait`] are what all of them are made of.
+//! [`haproxy`] are its parts; [`writer`] is the client whose troubles are counted, [`faults`]
+//! the table they are told in; [`process`], [`workdir`], [`ports`] and [`wait`] are what all of them are made of.
 //!
 //! It must not know the product's crates: it meets the router as an operator does, by its command
 //! line, its ports and its stats page.
@@ -12,6 +12,7 @@ pub mod background;
 pub mod etcd;
 pub mod fake_cluster;
 pub mod fake_member;
+pub mod faults;
 pub mod haproxy;
 pub mod http;
 pub mod parts;

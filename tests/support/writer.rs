@@ -1,6 +1,6 @@
-//! The measured client: a set of steady writers, and what they suffered.
+//! The measured client: a set of steady writers with idle sessions beside them, and what they suffered.
 //!
-//! The writers are Python over libpq (writer.py): the same client for every path that is measured,
+//! The clients are Python over libpq (writer.py): the same client for every path that is measured,
 //! and the client library most applications have.
 
 use std::collections::{BTreeMap, HashSet};
@@ -19,6 +19,9 @@ use crate::postgres::{DATABASE, Sql, USER};
 use crate::process::Process;
 use crate::wait::{throughout, until};
 use crate::workdir::WorkDir;
+
+mod evidence;
+pub use evidence::{Acknowledged, Session};
 
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/writer.py");
 /// A fault shows within this time: sessions of a killed server last for some milliseconds more.
@@ -56,21 +59,23 @@ pub struct Report {
     pub longest_login_ms: f64,
     /// Logins answered by an error or by the end of the connection, by its text.
     pub refusals: BTreeMap<String, u64>,
-    /// Sessions that broke under a write, by the error's text.
+    /// Sessions that ended without their client's wish, idle ones included, by the error's text.
     pub breaks: BTreeMap<String, u64>,
+    /// Writes refused by a session that stood, by the error's text.
+    pub errors: BTreeMap<String, u64>,
     /// Writes refused as read-only (25006): they reached a node that is no primary.
     pub read_only: u64,
-    acknowledged: Rows,
+    acknowledged: Many<Vec<Acknowledged>>,
+    sessions: Many<Session>,
 }
 
-/// The numbers of the rows acknowledged to each writer.
-#[derive(Clone, Deserialize)]
-struct Rows(Vec<Vec<i64>>);
-
 /// Thousands of numbers would bury what a failed test has to say.
-impl std::fmt::Debug for Rows {
+#[derive(Clone, Deserialize)]
+struct Many<T>(Vec<T>);
+
+impl<T> std::fmt::Debug for Many<T> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{} rows", self.0.iter().map(Vec::len).sum::<usize>())
+        write!(out, "({} of them)", self.0.len())
     }
 }
 
@@ -85,6 +90,30 @@ impl Report {
     #[must_use]
     pub fn acknowledged(&self) -> usize {
         self.acknowledged.0.iter().map(Vec::len).sum()
+    }
+
+    /// Sessions that ended without their client's wish.
+    #[must_use]
+    pub fn sessions_cut(&self) -> u64 {
+        self.breaks.values().sum()
+    }
+
+    /// Writes refused by a session that stood.
+    #[must_use]
+    pub fn writes_refused(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    /// Writes that only two nodes taking writes at once can explain, each as a sentence.
+    #[must_use]
+    pub fn two_timelines(&self) -> Vec<String> {
+        evidence::two_timelines(self.acknowledged.0.iter().flatten())
+    }
+
+    /// Sessions on a node that was not, or no longer, the one that takes writes, each as a sentence.
+    #[must_use]
+    pub fn wrong_sessions(&self) -> Vec<String> {
+        evidence::wrong_sessions(self.acknowledged.0.iter().flatten(), &self.sessions.0)
     }
 
     /// The longest outage any single writer saw.
@@ -102,6 +131,17 @@ pub async fn prepare(primary: SocketAddr) -> Result<()> {
              (run text, writer int, number bigint, PRIMARY KEY (run, writer, number))",
     )
     .await
+}
+
+/// How many clients there are, and how they log in.
+#[derive(Clone, Copy, Debug)]
+pub struct Crew {
+    /// Those that write.
+    pub writers: usize,
+    /// Those that hold a session and say nothing.
+    pub idle: usize,
+    /// Whether they log in with TLS.
+    pub tls: Tls,
 }
 
 /// Whether writers log in with TLS where the server has it.
@@ -138,14 +178,13 @@ pub fn conninfo(servers: &[SocketAddr], tls: Tls) -> String {
 }
 
 impl Writers {
-    /// Starts `count` writers and waits until each of them has had a row acknowledged.
+    /// Starts `crew` and waits until each writer has had a row acknowledged.
     ///
     /// Several servers mean libpq's own search for the one that can be written to.
     pub async fn start(
         run: &str,
         servers: &[SocketAddr],
-        count: usize,
-        tls: Tls,
+        crew: Crew,
         parts: &Parts,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
@@ -153,8 +192,9 @@ impl Writers {
         let mut command = parts.command(&parts.python, Path::new("/"));
         command
             .arg(PROGRAM)
-            .arg(conninfo(servers, tls))
-            .arg(count.to_string())
+            .arg(conninfo(servers, crew.tls))
+            .arg(crew.writers.to_string())
+            .arg(crew.idle.to_string())
             .arg(run);
         let (process, input, output) =
             Process::start_piped(&format!("writers-{run}"), &mut command, workdir)?;
@@ -248,7 +288,7 @@ pub async fn lost(run: &str, report: &Report, primary: SocketAddr) -> Result<usi
     let kept: HashSet<(i32, i64)> = rows.into_iter().collect();
     let acknowledged = (0..).zip(&report.acknowledged.0);
     Ok(acknowledged
-        .flat_map(|(writer, numbers)| numbers.iter().map(move |number| (writer, *number)))
+        .flat_map(|(writer, rows)| rows.iter().map(move |row| (writer, row.number)))
         .filter(|row| !kept.contains(row))
         .count())
 }

@@ -7,11 +7,15 @@ use anyhow::{Result, ensure};
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
 use trunkline_support::wait::until;
-use trunkline_support::writer::{self, Report, Tls, Writers};
+use trunkline_support::writer::{self, Crew, Report, Tls, Writers};
 
 use crate::Verdict;
 
-const WRITERS: usize = 8;
+const CREW: Crew = Crew {
+    writers: 8,
+    idle: 0,
+    tls: Tls::Preferred,
+};
 const READS: usize = 20;
 const STEADY: Duration = Duration::from_secs(120);
 const LOGIN: Duration = Duration::from_secs(10);
@@ -59,15 +63,7 @@ async fn steady(stand: &mut Stand, router: &mut Router) -> Result<String> {
 
 async fn start_writers(run: &str, stand: &Stand, router: &Router) -> Result<Writers> {
     let write = [router.ports().write];
-    let mut writers = Writers::start(
-        run,
-        &write,
-        WRITERS,
-        Tls::Preferred,
-        &stand.parts,
-        &stand.workdir,
-    )
-    .await?;
+    let mut writers = Writers::start(run, &write, CREW, &stand.parts, &stand.workdir).await?;
     writers.write_for(CALM).await?;
     Ok(writers)
 }

@@ -11,7 +11,7 @@ use trunkline_support::haproxy::HaProxy;
 use trunkline_support::patroni::Settings;
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
-use trunkline_support::writer::{self, Report, Tls, Writers};
+use trunkline_support::writer::{self, Crew, Report, Tls, Writers};
 
 const STEADY: Duration = Duration::from_secs(90);
 
@@ -101,8 +101,11 @@ async fn switch_over(
     let mut writers = Writers::start(
         name,
         servers,
-        count,
-        Tls::Preferred,
+        Crew {
+            writers: count,
+            idle: 0,
+            tls: Tls::Preferred,
+        },
         &stand.parts,
         &stand.workdir,
     )
