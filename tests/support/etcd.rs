@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use etcd_client::{Client, ConnectOptions, GetOptions, PutOptions};
+use etcd_client::{
+    Certificate, Client, ConnectOptions, GetOptions, Identity, PutOptions, TlsOptions,
+};
 
+use crate::ca::{Ca, Tls};
 use crate::http;
 use crate::parts::Parts;
 use crate::ports::Loopback;
@@ -23,6 +26,7 @@ const REQUEST: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Etcd {
     members: Vec<Member>,
+    tls: Option<Tls>,
     parts: Parts,
     workdir: Arc<WorkDir>,
 }
@@ -33,6 +37,7 @@ pub struct Member {
     name: String,
     client: SocketAddr,
     peer: SocketAddr,
+    metrics: SocketAddr,
     process: Option<Process>,
 }
 
@@ -44,18 +49,45 @@ impl Etcd {
         network: &Loopback,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
+        Self::start_as(size, None, parts, network, workdir).await
+    }
+
+    /// The same, each member behind TLS: it shows a certificate of `ca` and wants to see one.
+    pub async fn start_with_tls(
+        size: u8,
+        ca: &Ca,
+        parts: &Parts,
+        network: &Loopback,
+        workdir: &Arc<WorkDir>,
+    ) -> Result<Self> {
+        Self::start_as(size, Some(ca), parts, network, workdir).await
+    }
+
+    async fn start_as(
+        size: u8,
+        ca: Option<&Ca>,
+        parts: &Parts,
+        network: &Loopback,
+        workdir: &Arc<WorkDir>,
+    ) -> Result<Self> {
         let members = (1..=size)
             .map(|host| {
                 Ok(Member {
                     name: format!("etcd-{host}"),
                     client: network.free(host, 2379)?,
                     peer: network.free(host, 2380)?,
+                    metrics: network.free(host, 2381)?,
                     process: None,
                 })
             })
-            .collect::<Result<Vec<_>>>()?;
+            .collect::<Result<Vec<Member>>>()?;
+        let addresses: Vec<_> = members.iter().map(|member| member.client.ip()).collect();
+        let tls = ca
+            .map(|ca| ca.both_sides(&addresses, "etcd-client"))
+            .transpose()?;
         let mut etcd = Self {
             members,
+            tls,
             parts: parts.clone(),
             workdir: Arc::clone(workdir),
         };
@@ -72,6 +104,12 @@ impl Etcd {
     #[must_use]
     pub fn endpoints(&self) -> Vec<SocketAddr> {
         self.members.iter().map(|member| member.client).collect()
+    }
+
+    /// How its clients get in, where it speaks TLS.
+    #[must_use]
+    pub const fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     /// How many members there are, running or not.
@@ -119,7 +157,17 @@ impl Etcd {
             .iter()
             .find(|member| member.process.is_some())
             .context("no etcd member runs")?;
-        Store::connect(member.client).await
+        self.store(member, None).await
+    }
+
+    /// A client of the first member, as the user of that name and password.
+    pub async fn client_as(&self, user: &str, password: &str) -> Result<Store> {
+        let member = self.members.first().context("an etcd without members")?;
+        self.store(member, Some((user, password))).await
+    }
+
+    async fn store(&self, member: &Member, user: Option<(&str, &str)>) -> Result<Store> {
+        Store::connect_as(member.client, self.tls.as_ref(), user).await
     }
 
     /// The index of the member that leads now.
@@ -131,7 +179,7 @@ impl Etcd {
             .await
             .context("asking etcd for its status")?;
         for (index, member) in self.members.iter().enumerate() {
-            let Ok(mut asked) = Store::connect(member.client).await else {
+            let Ok(mut asked) = self.store(member, None).await else {
                 continue;
             };
             let own = asked
@@ -156,11 +204,15 @@ impl Etcd {
         let member = self.members.get_mut(index).context("no such etcd member")?;
         let home = self.workdir.folder(&member.name, None)?;
         let mut command = self.parts.command(&self.parts.etcd, &home);
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         command
             .arg(format!("--name={}", member.name))
             .arg(format!("--data-dir={}", home.join("data").display()))
-            .arg(format!("--listen-client-urls=http://{}", member.client))
-            .arg(format!("--advertise-client-urls=http://{}", member.client))
+            .arg(format!("--listen-client-urls={scheme}://{}", member.client))
+            .arg(format!(
+                "--advertise-client-urls={scheme}://{}",
+                member.client
+            ))
             .arg(format!("--listen-peer-urls=http://{}", member.peer))
             .arg(format!(
                 "--initial-advertise-peer-urls=http://{}",
@@ -172,6 +224,15 @@ impl Etcd {
                 "--logger=zap",
                 "--log-outputs=stderr",
             ]);
+        if let Some(tls) = &self.tls {
+            // Whether it is healthy must be askable without a certificate.
+            command
+                .arg(format!("--listen-metrics-urls=http://{}", member.metrics))
+                .arg(format!("--cert-file={}", tls.server.certificate.display()))
+                .arg(format!("--key-file={}", tls.server.key.display()))
+                .arg(format!("--trusted-ca-file={}", tls.ca.display()))
+                .arg("--client-cert-auth=true");
+        }
         if std::env::consts::ARCH == "aarch64" {
             // etcd 3.4 refuses to start there unless told that this is known.
             command.env("ETCD_UNSUPPORTED_ARCH", "arm64");
@@ -186,7 +247,11 @@ impl Etcd {
     }
 
     async fn wait_healthy(&mut self, index: usize) -> Result<()> {
-        let client = self.members[index].client;
+        let member = &self.members[index];
+        let client = match self.tls {
+            Some(_) => member.metrics,
+            None => member.client,
+        };
         let process = self.process(index)?;
         let what = format!("{} is healthy", process.name());
         let healthy = until(&what, START, async || {
@@ -211,10 +276,33 @@ pub struct Store {
 impl Store {
     /// A client of one endpoint only, so that a frozen neighbour cannot be picked instead.
     pub async fn connect(endpoint: SocketAddr) -> Result<Self> {
-        let options = ConnectOptions::new()
+        Self::connect_as(endpoint, None, None).await
+    }
+
+    /// The same over TLS where material for it is given, and as a user where one is.
+    pub async fn connect_as(
+        endpoint: SocketAddr,
+        tls: Option<&Tls>,
+        user: Option<(&str, &str)>,
+    ) -> Result<Self> {
+        let mut options = ConnectOptions::new()
             .with_connect_timeout(REQUEST)
-            .with_timeout(REQUEST);
-        let client = Client::connect([format!("http://{endpoint}")], Some(options))
+            .with_timeout(REQUEST)
+            .with_auto_token_refresh(true);
+        if let Some((user, password)) = user {
+            options = options.with_user(user, password);
+        }
+        let mut scheme = "http";
+        if let Some(tls) = tls {
+            let read = |path| std::fs::read(path).context("reading a certificate");
+            let (own, key) = (read(&tls.client.certificate)?, read(&tls.client.key)?);
+            let material = TlsOptions::new()
+                .ca_certificate(Certificate::from_pem(read(&tls.ca)?))
+                .identity(Identity::from_pem(own, key));
+            options = options.with_tls(material);
+            scheme = "https";
+        }
+        let client = Client::connect([format!("{scheme}://{endpoint}")], Some(options))
             .await
             .with_context(|| format!("connecting to etcd at {endpoint}"))?;
         Ok(Self { client })

@@ -8,7 +8,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::ca::Tls;
 
 /// Long enough for a loaded machine, short enough that a frozen server is noticed.
 const ORDINARY: Duration = Duration::from_secs(5);
@@ -58,27 +62,75 @@ pub async fn send_json(
     request(method, server, path, Some(body), bound).await
 }
 
+/// A server that may be met over TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct Server<'t> {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// How to get in, where it speaks TLS.
+    pub tls: Option<&'t Tls>,
+}
+
+impl Server<'_> {
+    /// GET `path` as JSON; a status other than 200 is a failure.
+    pub async fn get_json(self, path: &str) -> Result<Value> {
+        let answer = request_of("GET", self, path, None, ORDINARY).await?;
+        let status = answer.status;
+        ensure!(status == 200, "GET {path}: {status} {}", answer.body);
+        answer.json()
+    }
+
+    /// Posts `body` as JSON and waits up to `bound` for the answer.
+    pub async fn post(self, path: &str, body: &Value, bound: Duration) -> Result<Answer> {
+        request_of("POST", self, path, Some(body), bound).await
+    }
+}
+
 async fn request(
     method: &str,
-    server: SocketAddr,
+    address: SocketAddr,
     path: &str,
     body: Option<&Value>,
     bound: Duration,
 ) -> Result<Answer> {
-    tokio::time::timeout(bound, exchange(method, server, path, body))
+    let server = Server { address, tls: None };
+    request_of(method, server, path, body, bound).await
+}
+
+async fn request_of(
+    method: &str,
+    server: Server<'_>,
+    path: &str,
+    body: Option<&Value>,
+    bound: Duration,
+) -> Result<Answer> {
+    let asked = async {
+        let stream = TcpStream::connect(server.address)
+            .await
+            .context("connecting")?;
+        match server.tls {
+            None => exchange(stream, method, server.address, path, body).await,
+            Some(tls) => {
+                let to = ServerName::from(server.address.ip());
+                let stream = tls.connector()?.connect(to, stream).await?;
+                exchange(stream, method, server.address, path, body).await
+            }
+        }
+    };
+    tokio::time::timeout(bound, asked)
         .await
         .with_context(|| format!("no answer within {bound:?}"))
         .flatten()
-        .with_context(|| format!("{method} http://{server}{path}"))
+        .with_context(|| format!("{method} {}{path}", server.address))
 }
 
 async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     method: &str,
     server: SocketAddr,
     path: &str,
     body: Option<&Value>,
 ) -> Result<Answer> {
-    let stream = TcpStream::connect(server).await.context("connecting")?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // It ends with the answer; a failure of it is also one of `send_request`.

@@ -9,6 +9,7 @@
 //! line, its ports and its stats page.
 
 pub mod background;
+pub mod ca;
 pub mod etcd;
 pub mod fake_cluster;
 pub mod fake_member;

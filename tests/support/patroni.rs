@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
+use crate::ca::{Ca, Tls};
 use crate::http;
 use crate::parts::Parts;
 use crate::ports::Loopback;
@@ -40,8 +41,21 @@ pub struct Settings {
     pub failsafe_mode: bool,
     /// Whether PostgreSQL offers TLS, with a certificate it signed itself.
     pub ssl: bool,
+    /// Whether etcd and the nodes' REST APIs are met over TLS, by clients with certificates only.
+    pub tls: Option<Secured>,
     /// Tags of the nodes, by position; none where there are fewer.
     pub tags: Vec<Map<String, Value>>,
+}
+
+/// What a cluster behind TLS is made of.
+#[derive(Debug, Clone)]
+pub struct Secured {
+    /// Who signs for the nodes and their clients.
+    pub ca: Arc<Ca>,
+    /// How the nodes get into etcd.
+    pub etcd: Tls,
+    /// How clients get into the nodes' REST APIs.
+    pub rest: Tls,
 }
 
 impl Default for Settings {
@@ -55,6 +69,7 @@ impl Default for Settings {
             synchronous_mode: false,
             failsafe_mode: false,
             ssl: false,
+            tls: None,
             tags: Vec::new(),
         }
     }
@@ -154,12 +169,21 @@ impl Patroni {
     pub async fn seen(&self) -> Result<Vec<Seen>> {
         let mut silent = Vec::new();
         for node in &self.nodes {
-            match http::get_json(node.rest(), "/cluster").await {
+            match self.rest_of(node).get_json("/cluster").await {
                 Ok(cluster) => return members(&cluster),
                 Err(error) => silent.push(format!("{error:#}")),
             }
         }
         bail!("no node's REST API answers: {}", silent.join("; "))
+    }
+
+    /// A node's REST API, for questions.
+    #[must_use]
+    pub fn rest_of(&self, node: &Node) -> http::Server<'_> {
+        http::Server {
+            address: node.rest(),
+            tls: self.settings.tls.as_ref().map(|secured| &secured.rest),
+        }
     }
 
     /// The name of the member that leads, with its PostgreSQL running.
@@ -245,10 +269,11 @@ impl Patroni {
     pub async fn switchover(&self, candidate: &str) -> Result<Duration> {
         let leader = self.leader().await?;
         let wish = json!({"leader": leader, "candidate": candidate});
-        let rest = self.node(&leader)?.rest();
+        let rest = self.rest_of(self.node(&leader)?);
         let started = Instant::now();
-        let answer =
-            http::send_json("POST", rest, "/switchover", &wish, Duration::from_secs(90)).await?;
+        let answer = rest
+            .post("/switchover", &wish, Duration::from_secs(90))
+            .await?;
         ensure!(
             answer.status == 200,
             "switchover from {leader} to {candidate}: {} {}",

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::ca::Tls;
 use crate::http;
 use crate::ports::Loopback;
 use crate::process::Process;
@@ -61,6 +62,26 @@ pub fn config(scope: &str, etcd: &[SocketAddr], ports: &Ports) -> String {
         ports.sync,
         ports.stats,
     )
+}
+
+/// That configuration with the way into an etcd and into REST APIs that speak TLS.
+#[must_use]
+pub fn with_tls(config: &str, etcd: &Tls, rest: &Tls) -> String {
+    let material = |tls: &Tls| {
+        format!(
+            "cacert: {}, cert: {}, key: {}",
+            tls.ca.display(),
+            tls.client.certificate.display(),
+            tls.client.key.display()
+        )
+    };
+    let rest = format!("  restapi: {{{}}}\nlisteners:\n", material(rest));
+    config
+        .replace(
+            "etcd3: {",
+            &format!("etcd3: {{protocol: https, {}, ", material(etcd)),
+        )
+        .replacen("listeners:\n", &rest, 1)
 }
 
 /// A running router.

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::ca::Ca;
 use crate::etcd::Etcd;
 use crate::parts::Parts;
-use crate::patroni::{Patroni, Settings};
+use crate::patroni::{Patroni, Secured, Settings};
 use crate::ports::Loopback;
 use crate::postgres::Sql;
 use crate::router::{self, Ports, Router};
@@ -40,6 +41,32 @@ impl Stand {
         let network = Loopback::lease()?;
         let workdir = Arc::new(WorkDir::new()?);
         let etcd = Etcd::start(3, &parts, &network, &workdir).await?;
+        Self::before(settings, etcd, parts, network, workdir).await
+    }
+
+    /// The same with TLS and client certificates on etcd and on the nodes' REST APIs.
+    pub async fn start_with_tls(mut settings: Settings) -> Result<Self> {
+        let parts = Parts::find()?;
+        let network = Loopback::lease()?;
+        let workdir = Arc::new(WorkDir::new()?);
+        let ca = Arc::new(Ca::new(&workdir.folder("ca", None)?, "ca")?);
+        let etcd = Etcd::start_with_tls(3, &ca, &parts, &network, &workdir).await?;
+        let material = etcd.tls().context("etcd has no TLS")?.clone();
+        settings.tls = Some(Secured {
+            rest: material.clone(),
+            etcd: material,
+            ca,
+        });
+        Self::before(settings, etcd, parts, network, workdir).await
+    }
+
+    async fn before(
+        settings: Settings,
+        etcd: Etcd,
+        parts: Parts,
+        network: Loopback,
+        workdir: Arc<WorkDir>,
+    ) -> Result<Self> {
         let patroni =
             Patroni::start(settings, &etcd.endpoints(), &parts, &network, &workdir).await?;
         Ok(Self {
@@ -64,11 +91,11 @@ impl Stand {
         // Some two hundred addresses, used in turn: a router long gone has freed its own.
         let number = self.routers.fetch_add(1, Ordering::Relaxed) % 200;
         let ports = Ports::on(&self.network, number)?;
-        let config = router::config(
-            &self.patroni.settings().scope,
-            &self.etcd.endpoints(),
-            &ports,
-        );
+        let settings = self.patroni.settings();
+        let mut config = router::config(&settings.scope, &self.etcd.endpoints(), &ports);
+        if let Some(secured) = &settings.tls {
+            config = router::with_tls(&config, &secured.etcd, &secured.rest);
+        }
         Router::launch(
             &format!("router-{number}"),
             binary,

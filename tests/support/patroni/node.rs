@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::{FIRST_HOST, Settings};
+use super::{FIRST_HOST, Secured, Settings};
 use crate::parts::{Account, Parts};
 use crate::ports::Loopback;
 use crate::process::Process;
@@ -57,6 +57,9 @@ impl Node {
         config["tags"] = Value::Object(tags);
         if settings.ssl {
             node.certify(&mut config)?;
+        }
+        if let Some(secured) = &settings.tls {
+            node.secure(&mut config, secured)?;
         }
         // JSON is YAML, and serde_json escapes what would need it.
         node.write("patroni.yml", &serde_json::to_string_pretty(&config)?)?;
@@ -231,6 +234,32 @@ impl Node {
         parameters["ssl"] = json!("on");
         parameters["ssl_cert_file"] = json!(certificate);
         parameters["ssl_key_file"] = json!(key);
+        Ok(())
+    }
+
+    /// Has Patroni meet etcd over TLS, and its own clients too, who have to show a certificate.
+    fn secure(&self, config: &mut Value, secured: &Secured) -> Result<()> {
+        let owner = self.parts.account.as_ref();
+        let folder = self.workdir.folder(&format!("{}-tls", self.name), owner)?;
+        let etcd = secured.etcd.for_owner(&folder, owner)?;
+        let own = secured
+            .ca
+            .server(&self.name, &[self.rest.ip()])?
+            .for_owner(&folder, owner)?;
+        config["etcd3"]["protocol"] = json!("https");
+        config["etcd3"]["cacert"] = json!(etcd.ca);
+        config["etcd3"]["cert"] = json!(etcd.client.certificate);
+        config["etcd3"]["key"] = json!(etcd.client.key);
+        let rest = &mut config["restapi"];
+        rest["certfile"] = json!(own.certificate);
+        rest["keyfile"] = json!(own.key);
+        rest["cafile"] = json!(etcd.ca);
+        rest["verify_client"] = json!("required");
+        config["ctl"] = json!({
+            "cacert": etcd.ca,
+            "certfile": own.certificate,
+            "keyfile": own.key,
+        });
         Ok(())
     }
 
