@@ -74,9 +74,10 @@ fn main() -> ExitCode {
     if config.state.is_none() {
         config.state = state_directory();
     }
-    let unbuilt = router::unbuilt(&config);
-    if !unbuilt.is_empty() {
-        let _ = writeln!(std::io::stderr(), "{}", unbuilt.join("\n"));
+    let mut refused = router::unbuilt(&config);
+    refused.extend(trunkline_router::certificates::check(&config));
+    if !refused.is_empty() {
+        let _ = writeln!(std::io::stderr(), "{}", refused.join("\n"));
         return ExitCode::from(EX_CONFIG);
     }
     if arguments.check {

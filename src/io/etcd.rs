@@ -4,9 +4,10 @@
 //! rotation; so every client here has exactly one endpoint, connects when first asked, and is dropped when a
 //! question fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions, EventType, GetOptions, WatchOptions, WatchStream};
+use etcd_client::{Client, Error, EventType, GetOptions, WatchOptions, WatchStream};
 use tokio::time::timeout;
 use trunkline_core::cluster::KeyValue;
 use trunkline_core::follow::{Change, Header, Outcome, Trouble};
@@ -14,19 +15,23 @@ use trunkline_core::keys::Prefix;
 use trunkline_core::proof::LeaseLeft;
 use trunkline_core::{ClusterId, LeaseId, RaftTerm, Revision};
 
+use crate::tls::Tls;
+
+mod access;
+
 /// How long a question may take before its endpoint counts as slow.
 const DEADLINE: Duration = Duration::from_secs(1);
-/// HTTP/2 keepalive while a watch is open. etcd hangs up on clients that ping more often than every five seconds
-/// (`--grpc-keepalive-min-time`); a frozen endpoint is noticed sooner, by the proof read of every second.
-const KEEPALIVE: Duration = Duration::from_secs(6);
-/// How long a keepalive may go unanswered.
-const KEEPALIVE_DEADLINE: Duration = Duration::from_secs(2);
-
+/// How long a connection with new certificates may take while the old one waits to be asked.
+const SWAP: Duration = Duration::from_millis(500);
 /// How to reach one endpoint.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// `http://host:port`.
-    pub url: String,
+    /// A name or an address; an IPv6 address without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// What to speak TLS with; plain HTTP/2 if `None`.
+    pub tls: Option<Arc<Tls>>,
     /// User and password, where etcd asks for them.
     pub user: Option<(String, String)>,
 }
@@ -35,13 +40,21 @@ pub struct Access {
 #[derive(Clone)]
 pub struct Endpoint {
     access: Access,
-    client: Option<Client>,
+    url: String,
+    connected: Option<Connected>,
+}
+
+#[derive(Clone)]
+struct Connected {
+    client: Client,
+    /// Of the TLS material it was made with.
+    generation: u64,
 }
 
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Endpoint")
-            .field("url", &self.access.url)
+            .field("url", &self.url)
             .finish_non_exhaustive()
     }
 }
@@ -49,61 +62,65 @@ impl std::fmt::Debug for Endpoint {
 impl Endpoint {
     /// A client that is not connected yet.
     #[must_use]
-    pub const fn new(access: Access) -> Self {
+    pub fn new(access: Access) -> Self {
         Self {
+            url: access::url(&access),
             access,
-            client: None,
+            connected: None,
         }
     }
 
     /// Where it connects to.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.access.url
+        &self.url
     }
 
     /// Lists all keys under `prefix`, linearizably.
     pub async fn list(&mut self, prefix: &Prefix) -> Outcome {
-        let asked = async {
-            let options = GetOptions::new().with_range(prefix.range_end());
-            let answer = self
-                .connected()
-                .await?
-                .get(prefix.as_str(), Some(options))
-                .await?;
-            let header = answer.header().map(header).ok_or_else(no_header)?;
-            Ok(Outcome::Listed(
-                header,
-                answer.kvs().iter().map(key_value).collect(),
-            ))
+        let listed = |mut client: Client| {
+            let prefix = prefix.clone();
+            async move {
+                let options = GetOptions::new().with_range(prefix.range_end());
+                let answer = client.get(prefix.as_str(), Some(options)).await?;
+                let header = answer.header().map(header).ok_or_else(no_header)?;
+                Ok(Outcome::Listed(
+                    header,
+                    answer.kvs().iter().map(key_value).collect(),
+                ))
+            }
         };
-        let outcome = asked_of(Box::pin(asked)).await;
-        self.within(outcome)
+        Box::pin(self.ask(prefix, listed))
+            .await
+            .unwrap_or_else(Outcome::Failed)
     }
 
     /// Reads the leader key, linearizably, and asks what is left of its lease.
     pub async fn read_lock(&mut self, prefix: &Prefix) -> Outcome {
-        let asked = async {
-            let client = self.connected().await?;
-            let answer = client.get(prefix.leader(), None).await?;
-            let header = answer.header().map(header).ok_or_else(no_header)?;
-            let leader = answer.kvs().first().map(key_value);
-            let lease = leader.as_ref().and_then(|kv| kv.lease);
-            let left = match lease {
-                None => None,
-                Some(lease) => {
-                    let left = client.lease_time_to_live(lease.0, None).await?;
-                    Some(LeaseLeft {
-                        lease: LeaseId(left.id()),
-                        left: left.ttl(),
-                        granted: left.granted_ttl(),
-                    })
-                }
-            };
-            Ok(Outcome::Read(header, leader, left))
+        let read = |mut client: Client| {
+            let prefix = prefix.clone();
+            async move {
+                let answer = client.get(prefix.leader(), None).await?;
+                let header = answer.header().map(header).ok_or_else(no_header)?;
+                let leader = answer.kvs().first().map(key_value);
+                let lease = leader.as_ref().and_then(|kv| kv.lease);
+                let left = match lease {
+                    None => None,
+                    Some(lease) => {
+                        let left = client.lease_time_to_live(lease.0, None).await?;
+                        Some(LeaseLeft {
+                            lease: LeaseId(left.id()),
+                            left: left.ttl(),
+                            granted: left.granted_ttl(),
+                        })
+                    }
+                };
+                Ok(Outcome::Read(header, leader, left))
+            }
         };
-        let outcome = asked_of(Box::pin(asked)).await;
-        self.within(outcome)
+        Box::pin(self.ask(prefix, read))
+            .await
+            .unwrap_or_else(Outcome::Failed)
     }
 
     /// Begins to watch `prefix` at revision `from`.
@@ -111,51 +128,75 @@ impl Endpoint {
     /// # Errors
     /// [`Trouble`] when the endpoint cannot be reached or does not take the watch.
     pub async fn watch(&mut self, prefix: &Prefix, from: Revision) -> Result<Watch, Trouble> {
+        let taken = |mut client: Client| {
+            let prefix = prefix.clone();
+            async move {
+                let options = WatchOptions::new()
+                    .with_range(prefix.range_end())
+                    .with_start_revision(from.0);
+                let stream = client.watch(prefix.as_str(), Some(options)).await?;
+                Ok(Watch { stream })
+            }
+        };
+        Box::pin(self.ask(prefix, taken)).await
+    }
+
+    /// Asks within the deadline; once more where etcd has merely forgotten who we are.
+    async fn ask<T, F>(
+        &mut self,
+        prefix: &Prefix,
+        question: impl Fn(Client) -> F,
+    ) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let asked = async {
-            let options = WatchOptions::new()
-                .with_range(prefix.range_end())
-                .with_start_revision(from.0);
-            self.connected()
-                .await?
-                .watch(prefix.as_str(), Some(options))
-                .await
+            match question(Box::pin(self.connected()).await?).await {
+                Err(error) if self.access.user.is_some() && access::is_forgotten(&error) => {
+                    self.connected = None;
+                    question(Box::pin(self.connected()).await?).await
+                }
+                answer => answer,
+            }
         };
-        match timeout(DEADLINE, asked).await {
-            Ok(Ok(stream)) => Ok(Watch { stream }),
-            Ok(Err(error)) => Err(self.drop_client(trouble(&error))),
-            Err(_) => Err(self.drop_client(Trouble::TimedOut)),
-        }
-    }
-
-    async fn connected(&mut self) -> Result<&mut Client, etcd_client::Error> {
-        let client = match self.client.take() {
-            Some(client) => client,
-            None => self.connect().await?,
+        let trouble = match timeout(DEADLINE, asked).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => access::trouble(&error, &self.access, prefix),
+            Err(_) => Trouble::TimedOut,
         };
-        Ok(self.client.insert(client))
+        // A connection that failed a question is not asked again.
+        self.connected = None;
+        Err(trouble)
     }
 
-    async fn connect(&self) -> Result<Client, etcd_client::Error> {
-        let mut options = ConnectOptions::new()
-            .with_connect_timeout(DEADLINE)
-            .with_keep_alive(KEEPALIVE, KEEPALIVE_DEADLINE)
-            .with_keep_alive_while_idle(false)
-            .with_require_leader(true)
-            .with_auto_token_refresh(true);
-        if let Some((user, password)) = &self.access.user {
-            options = options.with_user(user, password);
-        }
-        Client::connect([&self.access.url], Some(options)).await
-    }
-
-    fn within(&mut self, outcome: Result<Outcome, Trouble>) -> Outcome {
-        outcome.unwrap_or_else(|trouble| Outcome::Failed(self.drop_client(trouble)))
-    }
-
-    /// A connection that failed a question is not asked again.
-    fn drop_client(&mut self, trouble: Trouble) -> Trouble {
-        self.client = None;
-        trouble
+    /// The client, made anew where there is none or its certificates were replaced. The new one is made beside the
+    /// old one, which stays in use if that fails: new files do not cost what is proven.
+    async fn connected(&mut self) -> Result<Client, Error> {
+        let generation = match &self.access.tls {
+            None => 0,
+            Some(tls) => tls.material().generation,
+        };
+        let connected = match self.connected.take() {
+            Some(had) if had.generation == generation => had,
+            Some(had) => match timeout(SWAP, access::connect(&self.access)).await {
+                Ok(Ok(client)) => Connected { client, generation },
+                Ok(Err(error)) => {
+                    let cause = access::words(&error);
+                    tracing::warn!(
+                        endpoint = self.url,
+                        cause,
+                        "etcd does not take the new certificates: the old connection stays in use"
+                    );
+                    Connected { generation, ..had }
+                }
+                Err(_) => had,
+            },
+            None => Connected {
+                client: access::connect(&self.access).await?,
+                generation,
+            },
+        };
+        Ok(self.connected.insert(connected).client.clone())
     }
 }
 
@@ -194,24 +235,8 @@ fn ended(why: &str) -> Outcome {
     Outcome::Failed(Trouble::WatchEnded(why.to_owned()))
 }
 
-async fn asked_of(
-    asked: impl Future<Output = Result<Outcome, etcd_client::Error>>,
-) -> Result<Outcome, Trouble> {
-    match timeout(DEADLINE, asked).await {
-        Ok(answer) => answer.map_err(|error| trouble(&error)),
-        Err(_) => Err(Trouble::TimedOut),
-    }
-}
-
-fn trouble(error: &etcd_client::Error) -> Trouble {
-    if let etcd_client::Error::GRpcStatus(status) = error {
-        return Trouble::Failed(format!("{}: {}", status.code(), status.message()));
-    }
-    Trouble::Failed(error.to_string())
-}
-
-fn no_header() -> etcd_client::Error {
-    etcd_client::Error::Internal("an answer without a header".into())
+fn no_header() -> Error {
+    Error::Internal("an answer without a header".into())
 }
 
 const fn header(header: &etcd_client::ResponseHeader) -> Header {

@@ -10,4 +10,5 @@ pub mod http;
 pub mod logging;
 pub mod metrics;
 pub mod shutdown;
+pub mod tls;
 pub mod yaml;

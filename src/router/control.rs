@@ -15,6 +15,7 @@ use trunkline_io::clock::{self, Alarm};
 use trunkline_io::etcd::Access;
 use trunkline_io::shutdown::Tasks;
 
+use crate::certificates::Certificates;
 use crate::events;
 use crate::feed::{self, Feed, Seen};
 use crate::memory::Shelf;
@@ -34,6 +35,8 @@ pub struct Running {
     pub board: Arc<Board>,
     /// Where sessions report.
     pub doubts: Doubts,
+    /// What etcd and the members are met with.
+    pub certificates: Certificates,
 }
 
 /// Starts to follow and to decide for `cluster`; what is known of it is kept in the directory `state`.
@@ -42,19 +45,25 @@ pub struct Running {
 /// When the system has no timer to give.
 pub fn start(
     cluster: Arc<Cluster>,
+    certificates: Certificates,
     state: Option<&Path>,
     tasks: &Tasks,
 ) -> std::io::Result<Running> {
     let shelf = state.map(|directory| Shelf::new(directory, &cluster.name));
     let feed = feed::start(
         Prefix::new(&cluster.namespace, &cluster.scope),
-        access(&cluster),
+        access(&cluster, &certificates),
         shelf,
         tasks,
     )?;
     let (doubts, doubted) = mpsc::channel(64);
     let mut control = Control {
-        poll: Poll::new(&cluster.name, cluster.scope.clone(), tasks.clone()),
+        poll: Poll::new(
+            &cluster.name,
+            cluster.scope.clone(),
+            certificates.rest.clone(),
+            tasks.clone(),
+        ),
         cluster: Arc::clone(&cluster),
         feed,
         resolver: Resolver::default(),
@@ -68,7 +77,9 @@ pub fn start(
         cluster,
         board: Arc::clone(&board),
         doubts,
+        certificates,
     };
+    running.certificates.follow(tasks);
     let end = tasks.ending().clone();
     tasks.spawn("control", async move {
         let _ = end
@@ -78,17 +89,18 @@ pub fn start(
     Ok(running)
 }
 
-fn access(cluster: &Cluster) -> Vec<Access> {
+fn access(cluster: &Cluster, certificates: &Certificates) -> Vec<Access> {
     let etcd = &cluster.etcd;
     let user = etcd
         .username
         .clone()
         .zip(etcd.password.as_ref().map(|it| it.reveal().to_owned()));
-    let url = |endpoint| format!("{endpoint}");
     etcd.endpoints
         .iter()
         .map(|endpoint| Access {
-            url: url(endpoint),
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            tls: certificates.etcd.clone().filter(|_| endpoint.tls),
             user: user.clone(),
         })
         .collect()

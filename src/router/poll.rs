@@ -15,8 +15,9 @@ use trunkline_core::route::table::Asks;
 use trunkline_core::wire::member::{ApiUrl, Host};
 use trunkline_core::{MemberName, Moment, Scope, SystemId};
 use trunkline_io::clock;
-use trunkline_io::http::client::{self, Trouble};
+use trunkline_io::http::client::{self, Secured, Trouble};
 use trunkline_io::shutdown::Tasks;
+use trunkline_io::tls::Tls;
 
 use crate::{metrics, pgping};
 
@@ -45,6 +46,7 @@ pub struct Poll {
     scope: Scope,
     members: BTreeMap<MemberName, Asked>,
     changed: Arc<Notify>,
+    rest_tls: Option<Arc<Tls>>,
     tasks: Tasks,
 }
 
@@ -57,14 +59,15 @@ struct Asked {
 }
 
 impl Poll {
-    /// Nobody is asked yet.
+    /// Nobody is asked yet; who speaks https will be with `rest_tls`.
     #[must_use]
-    pub fn new(cluster: &str, scope: Scope, tasks: Tasks) -> Self {
+    pub fn new(cluster: &str, scope: Scope, rest_tls: Option<Arc<Tls>>, tasks: Tasks) -> Self {
         Self {
             cluster: cluster.to_owned(),
             scope,
             members: BTreeMap::new(),
             changed: Arc::new(Notify::new()),
+            rest_tls,
             tasks,
         }
     }
@@ -123,6 +126,7 @@ impl Poll {
             question: receiver,
             probe: Arc::clone(&probe),
             changed: Arc::clone(&self.changed),
+            rest_tls: self.rest_tls.clone(),
             doubted: doubts,
         };
         for (task, work) in [("poll rest", true), ("poll postgres", false)] {
@@ -159,6 +163,7 @@ struct Loop {
     question: watch::Receiver<Question>,
     probe: Arc<watch::Sender<Probe>>,
     changed: Arc<Notify>,
+    rest_tls: Option<Arc<Tls>>,
     doubted: watch::Receiver<Moment>,
 }
 
@@ -238,23 +243,29 @@ impl Loop {
         let Some(api) = &question.api else {
             return Err(NoAnswer::NoAddress);
         };
-        if api.tls {
-            return Err(NoAnswer::Failed(
-                "its REST API speaks https, which is not built yet".into(),
-            ));
-        }
+        let material = match (api.tls, &self.rest_tls) {
+            (false, _) => None,
+            (true, Some(tls)) => Some(tls.material()),
+            (true, None) => {
+                let what = "it speaks https, and there is no authority to check it against: write restapi.cacert";
+                return Err(NoAnswer::Failed(what.into()));
+            }
+        };
         let address = timeout(question.timeout, resolve(&api.host, api.port))
             .await
             .map_err(|_| {
                 NoAnswer::Failed(format!("resolving {}: no answer in time", api.host))
             })??;
         let host = format!("{}:{}", api.host, api.port);
-        let answer = client::get(address, &host, "/primary", question.timeout)
+        let name = api.host.to_string();
+        let name = name.trim_matches(['[', ']']);
+        let tls = material.as_ref().map(|material| Secured { material, name });
+        let answer = client::get(address, &host, "/primary", tls, question.timeout)
             .await
             .map_err(|trouble| match trouble {
                 Trouble::Refused => NoAnswer::Refused,
                 Trouble::TimedOut(_) => NoAnswer::TimedOut,
-                Trouble::Connection(_) | Trouble::Http(_) | Trouble::Body(_) => {
+                Trouble::Connection(_) | Trouble::Tls(_) | Trouble::Http(_) | Trouble::Body(_) => {
                     NoAnswer::Failed(trouble.to_string())
                 }
             })?;

@@ -2,17 +2,19 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, lookup_host};
-use trunkline_core::config::router::{Bind, BindAddr, Router};
+use trunkline_core::config::router::{Bind, BindAddr, Cluster, Router};
 use trunkline_io::clock;
 use trunkline_io::metrics::Recorder;
 use trunkline_io::shutdown::{StopSignals, Tasks};
 
 use crate::admin::{self, Admin};
-use crate::control;
+use crate::certificates::Certificates;
+use crate::control::{self, Running};
 use crate::door::Door;
 use crate::{listener, metrics, socket};
 
@@ -42,6 +44,9 @@ pub enum Failure {
         /// What the system says.
         cause: io::Error,
     },
+    /// A certificate cannot be used.
+    #[error("{0}")]
+    Certificates(trunkline_io::tls::Unusable),
     /// Metrics could not be set up.
     #[error("cannot set up metrics: {0}")]
     Metrics(String),
@@ -76,12 +81,7 @@ pub async fn run(config: Router) -> Result<(), Failure> {
     let mut doors: Vec<Arc<Door>> = Vec::new();
     let mut clusters = Vec::new();
     for cluster in config.clusters {
-        let running = control::start(Arc::new(cluster), config.state.as_deref(), &tasks).map_err(
-            |cause| Failure::System {
-                what: "taking a timer",
-                cause,
-            },
-        )?;
+        let running = follow(cluster, config.state.as_deref(), &tasks)?;
         let count = running.cluster.listeners.len();
         doors.extend(
             (0..count)
@@ -119,6 +119,15 @@ pub async fn run(config: Router) -> Result<(), Failure> {
     });
     stop(signals, &tasks, &doors, config.drain).await;
     Ok(())
+}
+
+/// Starts to follow a cluster.
+fn follow(cluster: Cluster, state: Option<&Path>, tasks: &Tasks) -> Result<Running, Failure> {
+    let certificates = Certificates::load(&cluster).map_err(Failure::Certificates)?;
+    control::start(Arc::new(cluster), certificates, state, tasks).map_err(|cause| Failure::System {
+        what: "taking a timer",
+        cause,
+    })
 }
 
 /// Waits for a signal, drains, ends.

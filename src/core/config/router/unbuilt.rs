@@ -7,19 +7,6 @@ use super::{Bind, OnLeave, Router, To};
 pub fn unbuilt(router: &Router) -> Vec<String> {
     let mut missing = Vec::new();
     for cluster in &router.clusters {
-        if cluster.etcd.endpoints.iter().any(|endpoint| endpoint.tls) {
-            let name = &cluster.name;
-            missing.push(format!(
-                "cluster {name}: etcd3: TLS to etcd is not built yet"
-            ));
-        }
-        let tls = &cluster.restapi;
-        if tls.cacert.is_some() || tls.cert.is_some() || tls.key.is_some() {
-            let name = &cluster.name;
-            missing.push(format!(
-                "cluster {name}: restapi: TLS to members' REST APIs is not built yet"
-            ));
-        }
         for listener in &cluster.listeners {
             if matches!(listener.to, To::Primary | To::StandbyLeader)
                 && listener.on_leave == OnLeave::Drain
@@ -57,15 +44,12 @@ mod tests {
     use crate::config::router::from_flags;
 
     #[test]
-    fn tls_to_etcd_and_unix_sockets_are_refused_by_name() {
-        let (mut router, _) = from_flags(&["https://a:2379".into()], "demo", None).unwrap();
+    fn unix_sockets_are_refused_by_name() {
+        let (mut router, _) = from_flags(&["a:2379".into()], "demo", None).unwrap();
         router.clusters[0].listeners[0].bind = vec![Bind::Unix("/run/w".into())];
         let said = unbuilt(&router);
-        assert_eq!(said.len(), 2, "{said:?}");
-        assert!(
-            said[0].contains("TLS") && said[1].contains("/run/w"),
-            "{said:?}"
-        );
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("/run/w"), "{said:?}");
     }
 
     #[test]

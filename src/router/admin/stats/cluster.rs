@@ -60,7 +60,9 @@ impl Stats {
         let as_of = AsOf::now();
         let clusters = admin.clusters.iter().map(|running| {
             let snapshot = running.board.current();
-            ClusterStats::of(&running.cluster, &snapshot, &admin.doors, &as_of)
+            let mut stats = ClusterStats::of(&running.cluster, &snapshot, &admin.doors, &as_of);
+            stats.alarms.extend(running.certificates.concerns());
+            stats
         });
         Self {
             at: as_of.at(as_of.now),

@@ -23,6 +23,7 @@ use trunkline_io::shutdown::Tasks;
 
 use crate::admin::Admin;
 use crate::admin::stats::Stats;
+use crate::certificates::Certificates;
 use crate::control::Running;
 use crate::door::Door;
 use crate::published::{Board, Seats, Snapshot};
@@ -133,6 +134,10 @@ impl Stand {
             cluster: Arc::new(self.cluster.clone()),
             board: Arc::new(Board::new(self.look())),
             doubts: mpsc::channel(1).0,
+            certificates: Certificates {
+                etcd: None,
+                rest: None,
+            },
         }
     }
 

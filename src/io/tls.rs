@@ -1,0 +1,384 @@
+//! TLS material: certificates and keys from files, fresh whenever the files change.
+//!
+//! Both etcd and the members' REST APIs are met with it. A connection keeps what it was made with; whoever makes
+//! a new one asks here again. Files that became unusable change nothing: what was read last stays in force.
+//! Nothing here knows who is met.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::files;
+
+mod insecure;
+
+/// How long before its end an own certificate is worth a warning.
+const NOTICE: Duration = Duration::from_secs(14 * 86_400);
+
+/// Which files, and under which keys they are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The section they stand in, for messages: `cluster demo: etcd3`.
+    pub section: String,
+    /// The bundle servers are checked against; the system's if `None`.
+    pub cacert: Option<PathBuf>,
+    /// Our own certificate.
+    pub cert: Option<PathBuf>,
+    /// Its key, where that is not in the same file.
+    pub key: Option<PathBuf>,
+    /// Whether servers are taken unchecked.
+    pub insecure: bool,
+}
+
+/// Why files are of no use. Each says where it is written and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// It cannot be read.
+    #[error("{key}: cannot read {path}: {cause}; name a PEM file that trunkline's user may read")]
+    Unreadable {
+        /// Where it is written.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// It has none of what is sought.
+    #[error("{key}: {path}: {what}; {remedy}")]
+    Garbled {
+        /// Where it is written.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Certificate and key are not a pair.
+    #[error(
+        "{section}.cert: {cert} and {key} do not fit together: {cause}; name the certificate's own key"
+    )]
+    Mismatch {
+        /// The section.
+        section: String,
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What rustls says.
+        cause: Box<rustls::Error>,
+    },
+    /// No `cacert`, and the system has no authorities either.
+    #[error(
+        "{section}.cacert: is not written, and the system trusts no authority: {cause}; write cacert:"
+    )]
+    NoRoots {
+        /// The section.
+        section: String,
+        /// What was found instead.
+        cause: String,
+    },
+    /// The crypto library refused.
+    #[error("{section}: TLS cannot be set up: {cause}")]
+    Library {
+        /// The section.
+        section: String,
+        /// What rustls says.
+        cause: Box<rustls::Error>,
+    },
+}
+
+/// What a look at the files showed.
+#[derive(Debug)]
+#[must_use]
+pub enum Look {
+    /// What was known before.
+    Same,
+    /// Other files, now in force.
+    Changed,
+    /// Other files that cannot be used: the old ones stay in force. Said once.
+    Refused(Unusable),
+}
+
+/// Material in force.
+#[derive(Clone, Debug)]
+pub struct Material {
+    /// Grows with every change.
+    pub generation: u64,
+    config: Arc<ClientConfig>,
+    /// When our own certificate ends.
+    pub ends: Option<SystemTime>,
+}
+
+/// Material that follows its files.
+#[derive(Debug)]
+pub struct Tls {
+    files: Files,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    material: Material,
+    /// The contents in force.
+    contents: Contents,
+    /// Contents that were refused, and whether that was said.
+    refused: Option<(Contents, bool)>,
+    trouble: Option<String>,
+}
+
+/// Everything that was read, `None` where a file cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Contents([Option<String>; 3]);
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`Unusable`], naming the key and the file.
+    pub fn load(files: Files) -> Result<Self, Unusable> {
+        let contents = files.contents();
+        let material = files.material(1)?;
+        Ok(Self {
+            files,
+            state: Mutex::new(State {
+                material,
+                contents,
+                refused: None,
+                trouble: None,
+            }),
+        })
+    }
+
+    /// What is in force now.
+    #[must_use]
+    pub fn material(&self) -> Material {
+        self.state().material.clone()
+    }
+
+    /// What is wrong with the files as they are now, while older ones are in force.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.state().trouble.clone()
+    }
+
+    /// Where the files are written.
+    #[must_use]
+    pub fn section(&self) -> &str {
+        &self.files.section
+    }
+
+    /// Looks at the files again. What cannot be used is refused at the second look that finds it: who replaces a
+    /// certificate and its key writes one of them first.
+    pub fn look(&self) -> Look {
+        let contents = self.files.contents();
+        let mut state = self.state();
+        if contents == state.contents {
+            (state.refused, state.trouble) = (None, None);
+            return Look::Same;
+        }
+        match self.files.material(state.material.generation + 1) {
+            Ok(material) => {
+                *state = State {
+                    material,
+                    contents,
+                    refused: None,
+                    trouble: None,
+                };
+                Look::Changed
+            }
+            Err(unusable) => {
+                let seen = state.refused.take().filter(|(it, _)| *it == contents);
+                let again = seen.is_some();
+                let said = seen.is_some_and(|(_, said)| said);
+                state.refused = Some((contents, again));
+                if !again || said {
+                    return Look::Same;
+                }
+                state.trouble = Some(unusable.to_string());
+                Look::Refused(unusable)
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Material {
+    /// Speaks TLS over `stream` with the server that is called `host`: a name, or an address without brackets. Has no
+    /// deadline of its own.
+    ///
+    /// # Errors
+    /// As rustls says, most of all when the server's certificate is not to be trusted.
+    pub async fn connect(
+        &self,
+        host: &str,
+        stream: TcpStream,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
+        TlsConnector::from(Arc::clone(&self.config))
+            .connect(name, stream)
+            .await
+    }
+
+    /// The same, speaking HTTP/2, as gRPC wants it.
+    pub(crate) fn for_grpc(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Self {
+            config: Arc::new(config),
+            ..self.clone()
+        }
+    }
+
+    /// How long our own certificate is still valid, if that is less than two weeks; zero once it has ended.
+    #[must_use]
+    pub fn ends_soon(&self, now: SystemTime) -> Option<Duration> {
+        let left = self.ends?.duration_since(now).unwrap_or_default();
+        (left < NOTICE).then_some(left)
+    }
+}
+
+impl Files {
+    fn contents(&self) -> Contents {
+        let read = |path: &Option<PathBuf>| path.as_ref().and_then(|it| files::read_small(it).ok());
+        Contents([read(&self.cacert), read(&self.cert), read(&self.key)])
+    }
+
+    fn material(&self, generation: u64) -> Result<Material, Unusable> {
+        let library = |cause| Unusable::Library {
+            section: self.section.clone(),
+            cause: Box::new(cause),
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(library)?;
+        let builder = if self.insecure {
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(insecure::Anybody(provider)))
+        } else {
+            builder.with_root_certificates(self.roots()?)
+        };
+        let (config, ends) = match &self.cert {
+            None => (builder.with_no_client_auth(), None),
+            Some(cert) => {
+                let chain = self.certificates("cert", cert)?;
+                let ends = chain.first().and_then(end_of);
+                let key = self.key.as_ref().unwrap_or(cert);
+                let name = if self.key.is_some() { "key" } else { "cert" };
+                let own = self.private_key(name, key)?;
+                let config = builder.with_client_auth_cert(chain, own);
+                let config = config.map_err(|cause| Unusable::Mismatch {
+                    section: self.section.clone(),
+                    cert: cert.clone(),
+                    key: key.clone(),
+                    cause: Box::new(cause),
+                })?;
+                (config, ends)
+            }
+        };
+        Ok(Material {
+            generation,
+            config: Arc::new(config),
+            ends,
+        })
+    }
+
+    fn roots(&self) -> Result<RootCertStore, Unusable> {
+        let mut roots = RootCertStore::empty();
+        let Some(path) = &self.cacert else {
+            let found = rustls_native_certs::load_native_certs();
+            let (added, _) = roots.add_parsable_certificates(found.certs);
+            if added == 0 {
+                let causes = found.errors.iter().map(ToString::to_string);
+                return Err(Unusable::NoRoots {
+                    section: self.section.clone(),
+                    cause: causes.collect::<Vec<_>>().join(", "),
+                });
+            }
+            return Ok(roots);
+        };
+        for certificate in self.certificates("cacert", path)? {
+            roots.add(certificate).map_err(|error| {
+                let what = format!("a certificate in it cannot be used: {error}");
+                self.garbled(
+                    "cacert",
+                    path,
+                    what,
+                    "name a bundle of X.509 v3 authorities",
+                )
+            })?;
+        }
+        Ok(roots)
+    }
+
+    fn certificates(
+        &self,
+        key: &str,
+        path: &Path,
+    ) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+        const REMEDY: &str = "name a PEM file with -----BEGIN CERTIFICATE----- in it";
+        let text = self.read(key, path)?;
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+        let found =
+            found.map_err(|error| self.garbled(key, path, format!("no PEM: {error}"), REMEDY))?;
+        if found.is_empty() {
+            return Err(self.garbled(key, path, "there is no certificate in it".into(), REMEDY));
+        }
+        Ok(found)
+    }
+
+    fn private_key(&self, key: &str, path: &Path) -> Result<PrivateKeyDer<'static>, Unusable> {
+        let text = self.read(key, path)?;
+        PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| {
+            let locked = text.contains("ENCRYPTED");
+            let what = if locked {
+                "the key in it has a password".to_owned()
+            } else {
+                format!("there is no private key in it: {error}")
+            };
+            self.garbled(
+                key,
+                path,
+                what,
+                "name a PEM file with a key without a password",
+            )
+        })
+    }
+
+    fn read(&self, key: &str, path: &Path) -> Result<String, Unusable> {
+        files::read_small(path).map_err(|cause| Unusable::Unreadable {
+            key: format!("{}.{key}", self.section),
+            path: path.to_owned(),
+            cause,
+        })
+    }
+
+    fn garbled(&self, key: &str, path: &Path, what: String, remedy: &'static str) -> Unusable {
+        Unusable::Garbled {
+            key: format!("{}.{key}", self.section),
+            path: path.to_owned(),
+            what,
+            remedy,
+        }
+    }
+}
+
+/// When a certificate ends; `None` if it says nothing that can be read.
+fn end_of(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, read) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let seconds = u64::try_from(read.validity().not_after.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
