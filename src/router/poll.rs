@@ -21,9 +21,6 @@ use trunkline_io::tls::Tls;
 
 use crate::{metrics, pgping};
 
-/// How long after a question a member may be asked again, however many sessions doubt it.
-const SOONEST: Duration = Duration::from_millis(50);
-
 /// What to ask a member, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
@@ -209,16 +206,9 @@ impl Loop {
     async fn due(&mut self, last: &mut Option<Moment>, wanted: impl Fn(&Asks) -> bool) -> bool {
         loop {
             let asks = self.question.borrow_and_update().asks;
-            // A doubt younger than the last question wants an answer, also of whom is not asked otherwise.
             let doubted = *self.doubted.borrow_and_update();
             let now = clock::now();
-            let at = match *last {
-                Some(sent) if sent <= doubted => sent.after(asks.every.min(SOONEST)),
-                None if doubted > Moment::BOOT => now,
-                _ if !wanted(&asks) => Moment::NEVER,
-                Some(sent) if sent >= asks.not_before => sent.after(asks.every),
-                Some(_) | None => now,
-            };
+            let at = asks.due(*last, wanted(&asks), doubted, now);
             if now >= at {
                 *last = Some(now);
                 return true;

@@ -43,6 +43,26 @@ pub struct Asks {
     pub not_before: Moment,
 }
 
+impl Asks {
+    /// How soon after a question a doubt has the same asked again, however many sessions doubt.
+    const SOONEST: Duration = Duration::from_millis(50);
+
+    /// When the next question is due that is like the one sent at `last`; `wanted` says whether such questions are
+    /// asked without a doubt, `doubted` when a session last had one (at boot: never). A moment that is not after
+    /// `now` means now, [`Moment::NEVER`] not until something changes.
+    #[must_use]
+    pub fn due(&self, last: Option<Moment>, wanted: bool, doubted: Moment, now: Moment) -> Moment {
+        match last {
+            // A doubt younger than the last question wants an answer, also of whom is not asked otherwise.
+            Some(sent) if sent <= doubted => sent.after(self.every.min(Self::SOONEST)),
+            None if doubted > Moment::BOOT => now,
+            Some(_) | None if !wanted => Moment::NEVER,
+            Some(sent) if sent >= self.not_before => sent.after(self.every),
+            Some(_) | None => now,
+        }
+    }
+}
+
 /// A place to send sessions: a member, at an address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target {
