@@ -16,7 +16,7 @@ use crate::keys::Prefix;
 use crate::memory::Memory;
 use crate::proof::Reading;
 use crate::wire::config::DynamicConfig;
-use crate::{Moment, Observed, Revision, StoreNumber};
+use crate::{Moment, Observed, Revision, StoreNumber, SystemId};
 
 mod endpoints;
 mod words;
@@ -41,6 +41,7 @@ pub struct Follow {
     view: Observed<ClusterView, Trouble>,
     reading: Observed<Reading, Trouble>,
     config: DynamicConfig,
+    system_id: Option<SystemId>,
     asks: u64,
     list: Slot,
     watch: Option<(Ask, Revision)>,
@@ -92,6 +93,7 @@ impl Follow {
                 cause: Trouble::NotAsked,
             },
             config: DynamicConfig::default(),
+            system_id: None,
             asks: 0,
             list: Slot::Due(now),
             watch: None,
@@ -417,8 +419,12 @@ impl Follow {
 
     fn publish(&mut self, asked: Moment) {
         let keys = self.keys.values().filter_map(|known| known.value.as_ref());
-        let view = ClusterView::parse(&self.prefix, self.store, keys, &self.config);
+        let mut view = ClusterView::parse(&self.prefix, self.store, keys, &self.config);
         self.config = view.config.clone();
+        // A store that was wiped takes the key away and not what it said: until there is another identifier, an
+        // answer of some other cluster's database is as foreign as before.
+        view.system_id = view.system_id.or_else(|| self.system_id.take());
+        self.system_id.clone_from(&view.system_id);
         self.view = Observed::Fresh { value: view, asked };
     }
 

@@ -10,7 +10,7 @@ use follow_bench::{
 };
 use trunkline_core::follow::{Change, EndpointId, Notice, Outcome, Trouble};
 use trunkline_core::proof::LockProof;
-use trunkline_core::{Moment, Observed, Revision, StoreNumber};
+use trunkline_core::{Moment, Observed, Revision, StoreNumber, SystemId};
 
 #[test]
 fn it_lists_and_reads_first_and_watches_from_the_revision_after_the_listing() {
@@ -463,6 +463,20 @@ fn a_garbled_config_leaves_the_last_one_in_force() {
     let view = bench.follow.view().value().expect("a view");
     assert!(view.config.pause);
     assert_eq!(view.invalid.len(), 1);
+}
+
+#[test]
+fn a_wiped_store_leaves_the_system_identifier_known_until_there_is_another() {
+    let mut bench = Bench::new(1);
+    let initialize = |id, at| key("initialize", id, at);
+    let id = |bench: &Bench| bench.follow.view().value()?.system_id.clone();
+    bench.list(header(10), vec![initialize("7710532611349547367", 9)]);
+    bench.wait(1_000);
+    bench.read(of_store(0xbeef, 2, 1), None);
+    bench.list(of_store(0xbeef, 2, 1), vec![]);
+    assert_eq!(id(&bench), SystemId::parse("7710532611349547367"));
+    bench.event(vec![Change::Put(initialize("7710532611349547999", 2))]);
+    assert_eq!(id(&bench), SystemId::parse("7710532611349547999"));
 }
 
 #[test]
