@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::ledger::Proven;
 use super::reason::{Because, Out, Row};
 use super::table::{Place, Pool, Residence, Target, Verdict};
 use super::{Ledger, Snapshot, readers, silence};
@@ -197,7 +198,14 @@ fn vacant(exists: bool, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
             Primary::hold(Row::GoneWithoutLock, member).keep(gone.after(RETAKE), s.now)
         }
         Says::InRecovery | Says::StandbyLeader | Says::NotRunning | Says::Nothing => {
-            let until = deadline.min(gone.after(RETAKE));
+            // etcd was silent for so long that only the leader's own word carried its sessions: it carries them on
+            // until the leader can have been asked what it makes of the key that is gone.
+            let proof = if deadline < gone {
+                word_until(proven)
+            } else {
+                deadline
+            };
+            let until = proof.min(gone.after(RETAKE));
             Primary::hold(Row::Gone, member).keep(until, s.now)
         }
     }
@@ -214,12 +222,7 @@ fn blind(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
     }
     let says = ledger.says(&tenure.holder, s);
     let deadline = ledger.lock().map_or(Moment::BOOT, |lock| lock.deadline);
-    let word = proven
-        .word
-        .map_or(Moment::BOOT, |asked| asked.after(P2_CARRIES));
-    let until = deadline
-        .max(word)
-        .max(proven.word_until.unwrap_or(Moment::BOOT));
+    let until = deadline.max(word_until(proven));
     match says {
         Says::Primary { lock: true, .. }
             if another_claims(&tenure.holder, Moment::BOOT, ledger, s) =>
@@ -248,6 +251,13 @@ fn blind(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
             Primary::hold(Row::Blind, member).keep(until, s.now)
         }
     }
+}
+
+/// Until when the leader's own word carries its sessions while etcd is silent.
+fn word_until(proven: &Proven) -> Moment {
+    let carries = proven.word.map(|asked| asked.after(P2_CARRIES));
+    let carries = carries.unwrap_or(Moment::BOOT);
+    carries.max(proven.word_until.unwrap_or(Moment::BOOT))
 }
 
 /// The cluster was paused when the lock was last seen: its lease may run out while all is well.
