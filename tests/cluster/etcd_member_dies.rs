@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use trunkline_support::faults::Fault;
 
-use crate::shared::{clients, on_the_cluster, ready_router, unharmed};
+use crate::shared::{clients, on_the_cluster, ready_router, told, unharmed};
 
 const FAULT: Fault = Fault::EtcdLeaderDies;
 
@@ -25,7 +25,10 @@ async fn the_death_of_one_etcd_member_breaks_no_session() -> Result<()> {
             ))
             .await?;
         let cost = unharmed(FAULT, clients, stand, &mut router).await?;
-        ensure!(cost.cut == 0, "sessions broke: {:?}", cost.why);
+        ensure!(
+            cost.sessions_cut() == 0,
+            told("sessions were cut", &cost, &router)
+        );
         let still = stand.patroni.leader().await?;
         ensure!(still == leader, "{still} leads instead of {leader}");
         stand.etcd.restart(dead).await

@@ -5,13 +5,20 @@
 //! something comes to an end; figures are `make figures`' business.
 
 mod cancel;
+mod etcd_frozen;
 mod etcd_member_dies;
+mod etcd_quorum;
+mod etcd_rebuilt;
 mod patroni_stopped;
+mod paused;
 mod placement;
 mod primary_killed;
 mod replication;
 mod rest_silent;
+mod restarted;
+mod router_frozen;
 mod router_starts;
 mod shared;
+mod standby_cluster;
 mod switchover;
 mod tls;

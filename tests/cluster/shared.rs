@@ -19,6 +19,10 @@ const FAULTS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/faults");
 pub(crate) const STEADY: Duration = Duration::from_secs(120);
 /// One login, the longest hold included.
 pub(crate) const LOGIN: Duration = Duration::from_secs(45);
+/// Clients of a measured fault, and how many of them say nothing.
+const WRITERS: usize = 4;
+const IDLE: usize = 8;
+pub(crate) const CLIENTS: u64 = 12;
 pub(crate) const LISTENERS: [&str; 3] = ["write", "read", "sync"];
 
 static CLUSTER: Mutex<Option<Stand>> = Mutex::const_new(None);
@@ -74,8 +78,8 @@ pub(crate) async fn clients_with(
     let leader = stand.patroni.leader().await?;
     writer::prepare(stand.patroni.node(&leader)?.postgresql()).await?;
     let crew = Crew {
-        writers: 4,
-        idle: 8,
+        writers: WRITERS,
+        idle: IDLE,
         tls,
     };
     let write = [router.ports().write];
@@ -96,14 +100,19 @@ pub(crate) async fn measured(
         .await
         .map_err(|failure| router.with_log(&failure))?;
     let leader = stand.patroni.wait_steady(STEADY).await?;
+    // Before the clients end their sessions, which can look as if PostgreSQL did.
+    let log = router.process().log()?;
     let run = writers.run().to_owned();
     let report = writers.stop().await?;
     let lost = writer::lost(&run, &report, stand.patroni.node(&leader)?.postgresql()).await?;
-    let record = Record::new(fault, &report, lost, &router.process().log()?)?;
+    let record = Record::new(fault, &report, lost, &log)?;
     record.keep(Path::new(FAULTS))?;
     let harmless =
         record.wrong_sessions.is_empty() && record.two_timelines.is_empty() && record.lost == 0;
-    ensure!(harmless, "{:#}", told(&record, router));
+    ensure!(
+        harmless,
+        told("sessions, writes or rows went astray", &record, router)
+    );
     Ok(record)
 }
 
@@ -116,10 +125,12 @@ pub(crate) async fn unharmed(
 ) -> Result<Record> {
     let record = measured(fault, writers, stand, router).await?;
     let refused = !record.logins_refused.is_empty() || !record.writes_refused.is_empty();
-    ensure!(!refused, "{:#}", told(&record, router));
+    ensure!(!refused, told("somebody was refused", &record, router));
     Ok(record)
 }
 
-fn told(record: &Record, router: &Router) -> anyhow::Error {
-    router.with_log(&anyhow::anyhow!("{record:#?}"))
+/// The failure of a test by what its fault cost, with what the router decided meanwhile.
+pub(crate) fn told(what: &str, cost: &Record, router: &Router) -> anyhow::Error {
+    let failure = anyhow::anyhow!("{what}: {cost:#?}");
+    router.with_events(&failure).unwrap_or(failure)
 }

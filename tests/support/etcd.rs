@@ -27,6 +27,8 @@ const REQUEST: Duration = Duration::from_secs(5);
 pub struct Etcd {
     members: Vec<Member>,
     tls: Option<Tls>,
+    /// How often it was set up: by this number its members tell one cluster from the next.
+    generation: u32,
     parts: Parts,
     workdir: Arc<WorkDir>,
 }
@@ -88,6 +90,7 @@ impl Etcd {
         let mut etcd = Self {
             members,
             tls,
+            generation: 1,
             parts: parts.clone(),
             workdir: Arc::clone(workdir),
         };
@@ -138,6 +141,27 @@ impl Etcd {
     pub async fn restart(&mut self, index: usize) -> Result<()> {
         self.launch(index)?;
         self.wait_healthy(index).await
+    }
+
+    /// Ends all members at once, deletes what they stored, and starts them as a new cluster.
+    pub async fn wipe(&mut self) -> Result<()> {
+        for index in 0..self.size() {
+            self.kill(index)?;
+        }
+        for member in &self.members {
+            let data = self.workdir.path().join(&member.name).join("data");
+            std::fs::remove_dir_all(&data)
+                .with_context(|| format!("deleting {}", data.display()))?;
+        }
+        // Patroni takes what calls itself the same cluster, with a lower term, for a member cut off from the others.
+        self.generation += 1;
+        for index in 0..self.size() {
+            self.launch(index)?;
+        }
+        for index in 0..self.size() {
+            self.wait_healthy(index).await?;
+        }
+        Ok(())
     }
 
     /// Freezes all members: etcd can be connected to and never answers.
@@ -201,6 +225,7 @@ impl Etcd {
             .iter()
             .map(|member| format!("{}=http://{}", member.name, member.peer))
             .collect();
+        let token = format!("--initial-cluster-token=generation-{}", self.generation);
         let member = self.members.get_mut(index).context("no such etcd member")?;
         let home = self.workdir.folder(&member.name, None)?;
         let mut command = self.parts.command(&self.parts.etcd, &home);
@@ -219,6 +244,7 @@ impl Etcd {
                 member.peer
             ))
             .arg(format!("--initial-cluster={}", cluster.join(",")))
+            .arg(token)
             .args([
                 "--initial-cluster-state=new",
                 "--logger=zap",
@@ -335,6 +361,19 @@ impl Store {
                     .to_owned())
             })
             .transpose()
+    }
+
+    /// The revision that made a key, which a key deleted and made again does not keep.
+    pub async fn made_at(&mut self, key: &str) -> Result<Option<i64>> {
+        let answer = self
+            .client
+            .get(key, None)
+            .await
+            .with_context(|| format!("etcd: get {key}"))?;
+        Ok(answer
+            .kvs()
+            .first()
+            .map(etcd_client::KeyValue::create_revision))
     }
 
     /// Every key below `prefix` with its value.

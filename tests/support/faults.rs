@@ -3,7 +3,7 @@
 //! A test keeps its record in a folder that `make test` empties first and prints last; a fault without a
 //! record is a line too, so that a test that was not run, or did not come to its end, can be seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -44,6 +44,22 @@ faults! {
     PatroniStopped = "leader's Patroni stopped",
     /// SIGKILL to the member of etcd that leads.
     EtcdLeaderDies = "etcd leader dies",
+    /// SIGKILL to two of three members of etcd, both started again later.
+    QuorumLost = "etcd quorum lost and regained",
+    /// The same with Patroni's `failsafe_mode`.
+    QuorumLostFailsafe = "etcd quorum lost and regained, failsafe on",
+    /// SIGSTOP to all of etcd for longer than any lease, with Patroni's `failsafe_mode`.
+    EtcdFrozen = "etcd frozen until keys expire, failsafe on",
+    /// All of etcd's data deleted while the cluster is paused.
+    EtcdRebuilt = "etcd wiped and rebuilt, cluster paused",
+    /// `pg_ctl restart` of a paused cluster's primary.
+    RestartedInPause = "primary restarted, cluster paused",
+    /// `patronictl restart` of the leader.
+    Restarted = "PostgreSQL restarted by its Patroni",
+    /// `patronictl demote-cluster`, and `promote-cluster` a while later.
+    StandbyCluster = "cluster becomes a standby cluster",
+    /// SIGSTOP to the router, a switchover, SIGCONT.
+    RouterFrozen = "router frozen across a switchover",
 }
 
 impl Fault {
@@ -74,14 +90,16 @@ pub struct Record {
     pub logins_held: u64,
     /// The longest login, in ms.
     pub longest_login_ms: f64,
-    /// Sessions that ended without their client's wish.
-    pub cut: u64,
+    /// Sessions that ended without their client's wish, by what the client read.
+    pub cut: BTreeMap<String, u64>,
     /// Why, in the router's words: the reasons its log gives for sessions that no client ended.
     pub why: BTreeMap<String, u64>,
     /// Sessions on a node that was not, or no longer, the one that takes writes; each as a sentence.
     pub wrong_sessions: Vec<String>,
     /// Writes that only two nodes taking writes at once can explain; each as a sentence.
     pub two_timelines: Vec<String>,
+    /// Who acknowledged rows, on which timeline.
+    pub nodes: BTreeSet<String>,
     /// Rows acknowledged and not there afterwards.
     pub lost: u64,
     /// Rows acknowledged.
@@ -99,14 +117,21 @@ impl Record {
             logins_refused: report.refusals.clone(),
             logins_held: report.logins_held,
             longest_login_ms: report.longest_login_ms,
-            cut: report.sessions_cut(),
+            cut: report.breaks.clone(),
             why: reasons(router_log),
             wrong_sessions: report.wrong_sessions(),
             two_timelines: report.two_timelines(),
+            nodes: report.nodes(),
             lost: u64::try_from(lost)?,
             rows: u64::try_from(report.acknowledged())?,
             outage_ms: report.outage_ms,
         })
+    }
+
+    /// Sessions that ended without their client's wish.
+    #[must_use]
+    pub fn sessions_cut(&self) -> u64 {
+        self.cut.values().sum()
     }
 
     /// Writes it to `folder`, for the table.

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::ca::{Ca, Tls};
 use crate::http;
@@ -15,6 +15,7 @@ use crate::wait::until;
 use crate::workdir::WorkDir;
 
 mod node;
+mod wishes;
 pub use node::Node;
 
 /// initdb, two base backups and three Python start-ups, on two busy cores.
@@ -262,25 +263,6 @@ impl Patroni {
             "no member is the synchronous standby"
         );
         Ok(leader.name.clone())
-    }
-
-    /// A planned switchover to `candidate` through the leader's REST API; how long it took to
-    /// answer.
-    pub async fn switchover(&self, candidate: &str) -> Result<Duration> {
-        let leader = self.leader().await?;
-        let wish = json!({"leader": leader, "candidate": candidate});
-        let rest = self.rest_of(self.node(&leader)?);
-        let started = Instant::now();
-        let answer = rest
-            .post("/switchover", &wish, Duration::from_secs(90))
-            .await?;
-        ensure!(
-            answer.status == 200,
-            "switchover from {leader} to {candidate}: {} {}",
-            answer.status,
-            answer.body
-        );
-        Ok(started.elapsed())
     }
 
     /// A member a switchover may choose: the synchronous standby in synchronous mode, else the

@@ -18,6 +18,8 @@ use crate::workdir::WorkDir;
 
 /// The router's number in its address.
 const HOST: u8 = 21;
+/// How many lines of its log a failure brings along.
+const EVENTS: usize = 80;
 const START: Duration = Duration::from_secs(20);
 
 /// Where the router listens.
@@ -179,6 +181,20 @@ impl Router {
     #[must_use]
     pub fn with_log(&self, failure: &anyhow::Error) -> anyhow::Error {
         self.process.with_log(failure)
+    }
+
+    /// The failure, with the last of what the router decided attached: its log without the sessions.
+    pub fn with_events(&self, failure: &anyhow::Error) -> Result<anyhow::Error> {
+        let log = self.process.log()?;
+        let events: Vec<&str> = log
+            .lines()
+            .filter(|line| !line.contains("session ended"))
+            .collect();
+        let last = events.len().saturating_sub(EVENTS);
+        let told = events[last..].join("\n");
+        Ok(anyhow::anyhow!(
+            "{failure:#}\n--- what the router decided last:\n{told}"
+        ))
     }
 
     /// Its process, to signal it or to ask whether it runs.

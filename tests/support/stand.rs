@@ -88,6 +88,15 @@ impl Stand {
 
     /// The same without waiting until it is up.
     pub fn launch_router(&self, binary: &Path) -> Result<Router> {
+        self.launch_router_with(binary, |config| config)
+    }
+
+    /// The same with a configuration that `change` made of the ordinary one.
+    pub fn launch_router_with(
+        &self,
+        binary: &Path,
+        change: impl FnOnce(String) -> String,
+    ) -> Result<Router> {
         // Some two hundred addresses, used in turn: a router long gone has freed its own.
         let number = self.routers.fetch_add(1, Ordering::Relaxed) % 200;
         let ports = Ports::on(&self.network, number)?;
@@ -99,7 +108,7 @@ impl Stand {
         Router::launch(
             &format!("router-{number}"),
             binary,
-            &config,
+            &change(config),
             ports,
             &self.workdir,
         )

@@ -3,7 +3,7 @@
 //! The clients are Python over libpq (writer.py): the same client for every path that is measured,
 //! and the client library most applications have.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -92,18 +92,6 @@ impl Report {
         self.acknowledged.0.iter().map(Vec::len).sum()
     }
 
-    /// Sessions that ended without their client's wish.
-    #[must_use]
-    pub fn sessions_cut(&self) -> u64 {
-        self.breaks.values().sum()
-    }
-
-    /// Writes refused by a session that stood.
-    #[must_use]
-    pub fn writes_refused(&self) -> u64 {
-        self.errors.values().sum()
-    }
-
     /// Writes that only two nodes taking writes at once can explain, each as a sentence.
     #[must_use]
     pub fn two_timelines(&self) -> Vec<String> {
@@ -114,6 +102,14 @@ impl Report {
     #[must_use]
     pub fn wrong_sessions(&self) -> Vec<String> {
         evidence::wrong_sessions(self.acknowledged.0.iter().flatten(), &self.sessions.0)
+    }
+
+    /// Who took rows, on which timeline.
+    #[must_use]
+    pub fn nodes(&self) -> BTreeSet<String> {
+        let rows = self.acknowledged.0.iter().flatten();
+        rows.map(|row| format!("{} on timeline {}", row.node, row.timeline))
+            .collect()
     }
 
     /// The longest outage any single writer saw.

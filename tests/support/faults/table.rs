@@ -104,7 +104,7 @@ impl fmt::Display for Table {
                         &record.logins_held.to_string(),
                         &format!("{:.0} ms", record.longest_login_ms),
                         &format!("{:.0} ms", record.outage_ms),
-                        &record.cut.to_string(),
+                        &record.sessions_cut().to_string(),
                         &record.wrong_sessions.len().to_string(),
                         &record.two_timelines.len().to_string(),
                         &record.lost.to_string(),
@@ -122,6 +122,7 @@ impl fmt::Display for Table {
 fn texts(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for (what, texts) in [
         ("session ended", &record.why),
+        ("its client read", &record.cut),
         ("login refused", &record.logins_refused),
         ("write refused", &record.writes_refused),
     ] {
@@ -139,6 +140,8 @@ fn texts(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -150,10 +153,11 @@ mod tests {
             logins_refused: BTreeMap::from([("FATAL: \u{fc}ber".to_owned(), 3)]),
             logins_held: 4,
             longest_login_ms: 1234.5,
-            cut: 12,
+            cut: BTreeMap::from([("EOF".to_owned(), 12)]),
             why: BTreeMap::from([("x".repeat(300), 12)]),
             wrong_sessions: Vec::new(),
             two_timelines: Vec::new(),
+            nodes: BTreeSet::new(),
             lost: 0,
             rows: 100,
             outage_ms: 1300.0,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::{FIRST_HOST, Secured, Settings};
+use crate::http;
 use crate::parts::{Account, Parts};
 use crate::ports::Loopback;
+use crate::postgres::run;
 use crate::process::Process;
 use crate::workdir::WorkDir;
 
@@ -129,6 +132,34 @@ impl Node {
     pub async fn stop(&mut self, bound: Duration) -> Result<()> {
         self.patroni()?.terminate(bound).await?;
         self.process = None;
+        Ok(())
+    }
+
+    /// What its Patroni says of itself (`GET /patroni`), whatever its state.
+    pub async fn status(&self) -> Result<Value> {
+        http::get(self.rest, "/patroni").await?.json()
+    }
+
+    /// `pg_ctl restart`, as somebody does who does not ask Patroni.
+    pub async fn restart_postgresql(&self, bound: Duration) -> Result<()> {
+        let mut command = self
+            .parts
+            .command(&self.parts.postgresql("pg_ctl"), &self.home);
+        command
+            .args(["restart", "--mode=fast", "--silent", "--pgdata"])
+            .arg(self.data())
+            .arg("--log")
+            .arg(self.home.join("restarted.log"));
+        if let Some(account) = &self.parts.account {
+            command.uid(account.uid).gid(account.gid);
+        }
+        let output = run(&mut command.into(), bound).await?;
+        ensure!(
+            output.status.success(),
+            "pg_ctl restart of {}: {}",
+            self.name,
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(())
     }
 
