@@ -13,8 +13,8 @@ use etcd_client::{
 
 use crate::ca::{Ca, Tls};
 use crate::http;
+use crate::network::{Network, Place};
 use crate::parts::Parts;
-use crate::ports::Loopback;
 use crate::process::Process;
 use crate::wait::until;
 use crate::workdir::WorkDir;
@@ -40,6 +40,7 @@ pub struct Member {
     client: SocketAddr,
     peer: SocketAddr,
     metrics: SocketAddr,
+    place: Place,
     process: Option<Process>,
 }
 
@@ -48,7 +49,7 @@ impl Etcd {
     pub async fn start(
         size: u8,
         parts: &Parts,
-        network: &Loopback,
+        network: &dyn Network,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
         Self::start_as(size, None, parts, network, workdir).await
@@ -59,7 +60,7 @@ impl Etcd {
         size: u8,
         ca: &Ca,
         parts: &Parts,
-        network: &Loopback,
+        network: &dyn Network,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
         Self::start_as(size, Some(ca), parts, network, workdir).await
@@ -69,7 +70,7 @@ impl Etcd {
         size: u8,
         ca: Option<&Ca>,
         parts: &Parts,
-        network: &Loopback,
+        network: &dyn Network,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
         let members = (1..=size)
@@ -79,6 +80,7 @@ impl Etcd {
                     client: network.free(host, 2379)?,
                     peer: network.free(host, 2380)?,
                     metrics: network.free(host, 2381)?,
+                    place: network.place(host)?,
                     process: None,
                 })
             })
@@ -263,7 +265,8 @@ impl Etcd {
             // etcd 3.4 refuses to start there unless told that this is known.
             command.env("ETCD_UNSUPPORTED_ARCH", "arm64");
         }
-        member.process = Some(Process::start(
+        member.process = Some(Process::start_at(
+            &member.place,
             &member.name,
             &mut command,
             None,

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::network::Network;
 use crate::parts::{Parts, on_path};
 use crate::patroni::Patroni;
-use crate::ports::Loopback;
 use crate::postgres::Sql;
 use crate::process::Process;
 use crate::wait::until;
@@ -29,7 +29,7 @@ impl HaProxy {
     pub async fn start(
         patroni: &Patroni,
         parts: &Parts,
-        network: &Loopback,
+        network: &dyn Network,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
         let program = on_path("haproxy").context("`make figures` installs HAProxy")?;
@@ -39,7 +39,13 @@ impl HaProxy {
             .with_context(|| format!("writing {}", file.display()))?;
         let mut command = parts.command(&program, workdir.path());
         command.arg("-db").arg("-f").arg(&file);
-        let mut process = Process::start("haproxy", &mut command, None, workdir)?;
+        let mut process = Process::start_at(
+            &network.place(HOST)?,
+            "haproxy",
+            &mut command,
+            None,
+            workdir,
+        )?;
         let serves = until(
             "HAProxy serves the primary",
             Duration::from_secs(30),

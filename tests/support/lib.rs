@@ -16,6 +16,8 @@ pub mod fake_member;
 pub mod faults;
 pub mod haproxy;
 pub mod http;
+pub mod netns;
+pub mod network;
 pub mod parts;
 pub mod patroni;
 pub mod ports;

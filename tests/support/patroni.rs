@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::ca::{Ca, Tls};
 use crate::http;
+use crate::network::Network;
 use crate::parts::Parts;
-use crate::ports::Loopback;
 use crate::wait::until;
 use crate::workdir::WorkDir;
 
@@ -102,7 +102,7 @@ impl Patroni {
         settings: Settings,
         etcd: &[SocketAddr],
         parts: &Parts,
-        network: &Loopback,
+        network: &dyn Network,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
         let mut patroni = Self::prepare(settings, etcd, parts, network, workdir)?;
@@ -116,7 +116,7 @@ impl Patroni {
         settings: Settings,
         etcd: &[SocketAddr],
         parts: &Parts,
-        network: &Loopback,
+        network: &dyn Network,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
         let nodes = (0..settings.nodes)

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+use crate::network::Place;
 use crate::parts::Account;
 use crate::wait::until;
 use crate::workdir::WorkDir;
@@ -35,6 +36,17 @@ impl Process {
         account: Option<&Account>,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
+        Self::start_at(&Place::default(), name, command, account, workdir)
+    }
+
+    /// The same on a host of a network.
+    pub fn start_at(
+        place: &Place,
+        name: &str,
+        command: &mut Command,
+        account: Option<&Account>,
+        workdir: &Arc<WorkDir>,
+    ) -> Result<Self> {
         let log = workdir.path().join(format!("{name}.log"));
         let file = std::fs::OpenOptions::new()
             .create(true)
@@ -45,7 +57,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file);
-        Self::spawn(name, command, account, workdir, log)
+        Self::spawn(place, name, command, account, workdir, log)
     }
 
     /// The same, but we write its input and read its output; only its complaints go to the log.
@@ -61,7 +73,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(file);
-        let mut process = Self::spawn(name, command, None, workdir, log)?;
+        let mut process = Self::spawn(&Place::default(), name, command, None, workdir, log)?;
         let input = process
             .child
             .stdin
@@ -76,6 +88,7 @@ impl Process {
     }
 
     fn spawn(
+        place: &Place,
         name: &str,
         command: &mut Command,
         account: Option<&Account>,
@@ -85,7 +98,7 @@ impl Process {
         if let Some(account) = account {
             command.uid(account.uid).gid(account.gid);
         }
-        let child = command.process_group(0).spawn().with_context(|| {
+        let child = place.spawn(command.process_group(0)).with_context(|| {
             format!(
                 "starting {name} ({})",
                 Path::new(command.get_program()).display()

@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use crate::ca::Tls;
 use crate::http;
-use crate::ports::Loopback;
+use crate::network::{Network, Place};
 use crate::process::Process;
 use crate::wait::until;
 use crate::workdir::WorkDir;
 
 /// The router's number in its address.
-const HOST: u8 = 21;
+pub(crate) const HOST: u8 = 21;
 /// How many lines of its log a failure brings along.
 const EVENTS: usize = 80;
 const START: Duration = Duration::from_secs(20);
@@ -38,7 +38,7 @@ pub struct Ports {
 impl Ports {
     /// The documented ports, on an address of the network. Each router of a test takes its own
     /// `number`, since a second one may start before the first has let go of its ports.
-    pub fn on(network: &Loopback, number: u8) -> Result<Self> {
+    pub fn on(network: &dyn Network, number: u8) -> Result<Self> {
         let host = HOST + number;
         Ok(Self {
             write: network.free(host, 5000)?,
@@ -117,6 +117,18 @@ impl Router {
         ports: Ports,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
+        Self::launch_at(&Place::default(), name, binary, config, ports, workdir)
+    }
+
+    /// The same on a host of a network.
+    pub fn launch_at(
+        place: &Place,
+        name: &str,
+        binary: &Path,
+        config: &str,
+        ports: Ports,
+        workdir: &Arc<WorkDir>,
+    ) -> Result<Self> {
         let file = workdir.path().join(format!("{name}.yml"));
         std::fs::write(&file, config).with_context(|| format!("writing {}", file.display()))?;
         ensure!(
@@ -126,7 +138,7 @@ impl Router {
         );
         let mut command = Command::new(binary);
         command.arg("-f").arg(&file);
-        let process = Process::start(name, &mut command, None, workdir)?;
+        let process = Process::start_at(place, name, &mut command, None, workdir)?;
         Ok(Self {
             process,
             ports,

@@ -67,6 +67,9 @@ packages_for_running() {
     have psql || need="$need postgresql-client"
     # ensurepip is the part of venv that Debian packages apart.
     /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || need="$need python3-venv"
+    # The network whose cables tests cut.
+    [ -x /usr/sbin/ip ] || [ -x /sbin/ip ] || need="$need iproute2"
+    [ -x /usr/sbin/nft ] || need="$need nftables"
     install_packages
 }
 

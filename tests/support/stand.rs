@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::ca::Ca;
 use crate::etcd::Etcd;
+use crate::network::Network;
 use crate::parts::Parts;
 use crate::patroni::{Patroni, Secured, Settings};
 use crate::ports::Loopback;
@@ -28,7 +29,7 @@ pub struct Stand {
     /// The programs all of it is made of.
     pub parts: Parts,
     /// The addresses it has.
-    pub network: Loopback,
+    pub network: Box<dyn Network>,
     /// Its logs and data.
     pub workdir: Arc<WorkDir>,
     routers: AtomicU8,
@@ -37,20 +38,24 @@ pub struct Stand {
 impl Stand {
     /// Starts three etcd members and the nodes, and waits until all of it is steady.
     pub async fn start(settings: Settings) -> Result<Self> {
+        Self::start_on(Box::new(Loopback::lease()?), settings).await
+    }
+
+    /// The same on a network of the caller's.
+    pub async fn start_on(network: Box<dyn Network>, settings: Settings) -> Result<Self> {
         let parts = Parts::find()?;
-        let network = Loopback::lease()?;
         let workdir = Arc::new(WorkDir::new()?);
-        let etcd = Etcd::start(3, &parts, &network, &workdir).await?;
+        let etcd = Etcd::start(3, &parts, &*network, &workdir).await?;
         Self::before(settings, etcd, parts, network, workdir).await
     }
 
     /// The same with TLS and client certificates on etcd and on the nodes' REST APIs.
     pub async fn start_with_tls(mut settings: Settings) -> Result<Self> {
         let parts = Parts::find()?;
-        let network = Loopback::lease()?;
+        let network: Box<dyn Network> = Box::new(Loopback::lease()?);
         let workdir = Arc::new(WorkDir::new()?);
         let ca = Arc::new(Ca::new(&workdir.folder("ca", None)?, "ca")?);
-        let etcd = Etcd::start_with_tls(3, &ca, &parts, &network, &workdir).await?;
+        let etcd = Etcd::start_with_tls(3, &ca, &parts, &*network, &workdir).await?;
         let material = etcd.tls().context("etcd has no TLS")?.clone();
         settings.tls = Some(Secured {
             rest: material.clone(),
@@ -64,11 +69,11 @@ impl Stand {
         settings: Settings,
         etcd: Etcd,
         parts: Parts,
-        network: Loopback,
+        network: Box<dyn Network>,
         workdir: Arc<WorkDir>,
     ) -> Result<Self> {
         let patroni =
-            Patroni::start(settings, &etcd.endpoints(), &parts, &network, &workdir).await?;
+            Patroni::start(settings, &etcd.endpoints(), &parts, &*network, &workdir).await?;
         Ok(Self {
             patroni,
             etcd,
@@ -99,13 +104,14 @@ impl Stand {
     ) -> Result<Router> {
         // Some two hundred addresses, used in turn: a router long gone has freed its own.
         let number = self.routers.fetch_add(1, Ordering::Relaxed) % 200;
-        let ports = Ports::on(&self.network, number)?;
+        let ports = Ports::on(&*self.network, number)?;
         let settings = self.patroni.settings();
         let mut config = router::config(&settings.scope, &self.etcd.endpoints(), &ports);
         if let Some(secured) = &settings.tls {
             config = router::with_tls(&config, &secured.etcd, &secured.rest);
         }
-        Router::launch(
+        Router::launch_at(
+            &self.network.place(router::HOST + number)?,
             &format!("router-{number}"),
             binary,
             &change(config),

@@ -47,7 +47,13 @@ pub(crate) async fn measure(
     };
     let haproxy = match paths.contains(&Path::Haproxy) {
         true => Some(
-            HaProxy::start(&stand.patroni, &stand.parts, &stand.network, &stand.workdir).await?,
+            HaProxy::start(
+                &stand.patroni,
+                &stand.parts,
+                &*stand.network,
+                &stand.workdir,
+            )
+            .await?,
         ),
         false => None,
     };

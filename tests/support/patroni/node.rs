@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::{FIRST_HOST, Secured, Settings};
 use crate::http;
+use crate::network::{Network, Place};
 use crate::parts::{Account, Parts};
-use crate::ports::Loopback;
 use crate::postgres::run;
 use crate::process::Process;
 use crate::workdir::WorkDir;
@@ -26,6 +26,7 @@ pub struct Node {
     postgresql: SocketAddr,
     rest: SocketAddr,
     home: PathBuf,
+    place: Place,
     process: Option<Process>,
     parts: Parts,
     workdir: Arc<WorkDir>,
@@ -37,7 +38,7 @@ impl Node {
         settings: &Settings,
         etcd: &[SocketAddr],
         parts: &Parts,
-        network: &Loopback,
+        network: &dyn Network,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
         let name = format!("pg-{}", number + 1);
@@ -46,6 +47,7 @@ impl Node {
             postgresql: network.free(FIRST_HOST + number, 5432)?,
             rest: network.free(FIRST_HOST + number, 8008)?,
             home,
+            place: network.place(FIRST_HOST + number)?,
             process: None,
             parts: parts.clone(),
             workdir: Arc::clone(workdir),
@@ -56,7 +58,7 @@ impl Node {
             .get(usize::from(number))
             .cloned()
             .unwrap_or_default();
-        let mut config = node.config(settings, etcd);
+        let mut config = node.config(settings, etcd, network.range());
         config["tags"] = Value::Object(tags);
         if settings.ssl {
             node.certify(&mut config)?;
@@ -104,7 +106,8 @@ impl Node {
         let mut command = self.parts.command(&self.parts.python, &self.home);
         command.args(["-m", "patroni"]).arg(self.config_file());
         let account = self.parts.account.as_ref();
-        self.process = Some(Process::start(
+        self.process = Some(Process::start_at(
+            &self.place,
             &self.name,
             &mut command,
             account,
@@ -205,7 +208,7 @@ impl Node {
         self.home.join("data")
     }
 
-    fn config(&self, settings: &Settings, etcd: &[SocketAddr]) -> Value {
+    fn config(&self, settings: &Settings, etcd: &[SocketAddr], clients: &str) -> Value {
         let hosts: Vec<String> = etcd.iter().map(ToString::to_string).collect();
         let login = |user: &str| json!({"username": user, "password": format!("{user}-secret")});
         json!({
@@ -240,9 +243,9 @@ impl Node {
                     "rewind": login("rewinder"),
                 },
                 "pg_hba": [
-                    "local all all trust",
-                    "host all all 127.0.0.0/8 trust",
-                    "host replication all 127.0.0.0/8 trust",
+                    "local all all trust".to_owned(),
+                    format!("host all all {clients} trust"),
+                    format!("host replication all {clients} trust"),
                 ],
                 "parameters": {
                     "unix_socket_directories": self.home,
