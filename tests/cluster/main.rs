@@ -1,7 +1,8 @@
 //! The router before a real cluster: etcd, PostgreSQL and Patroni as people run them.
 //!
 //! One module a situation. They share one cluster (see `shared`) and take turns with it, since three
-//! nodes and a fault are all that two cores can carry. Bounds are generous, and say only that
+//! nodes and a fault are all that two cores can carry. Faults of machines and of the network have a cluster of
+//! their own (see `wire`), each part of it on a host that can be cut off, frozen or killed. Bounds are generous, and say only that
 //! something comes to an end; figures are `make figures`' business.
 
 mod cancel;
@@ -9,6 +10,9 @@ mod etcd_frozen;
 mod etcd_member_dies;
 mod etcd_quorum;
 mod etcd_rebuilt;
+mod node_frozen;
+mod node_killed;
+mod node_vanishes;
 mod patroni_stopped;
 mod paused;
 mod placement;
@@ -22,3 +26,4 @@ mod shared;
 mod standby_cluster;
 mod switchover;
 mod tls;
+mod wire;

@@ -25,7 +25,7 @@ const IDLE: usize = 8;
 pub(crate) const CLIENTS: u64 = 12;
 pub(crate) const LISTENERS: [&str; 3] = ["write", "read", "sync"];
 
-static CLUSTER: Mutex<Option<Stand>> = Mutex::const_new(None);
+pub(crate) static CLUSTER: Mutex<Option<Stand>> = Mutex::const_new(None);
 
 /// Runs `test` on the cluster, steady and with all its members up.
 ///
@@ -114,6 +114,12 @@ pub(crate) async fn measured(
         told("sessions, writes or rows went astray", &record, router)
     );
     Ok(record)
+}
+
+/// Adds to what a fault cost.
+pub(crate) fn note(mut record: Record, note: String) -> Result<()> {
+    record.notes.push(note);
+    record.keep(Path::new(FAULTS))
 }
 
 /// The same, and fails if a client was refused anything: a fault costs time and sessions only.

@@ -60,6 +60,24 @@ faults! {
     StandbyCluster = "cluster becomes a standby cluster",
     /// SIGSTOP to the router, a switchover, SIGCONT.
     RouterFrozen = "router frozen across a switchover",
+    /// SIGKILL to Patroni and PostgreSQL of the leader at once.
+    NodeKilled = "leader's agent and PostgreSQL killed",
+    /// Packets to and from the leader's machine are dropped.
+    NodeVanishes = "leader's machine vanishes",
+    /// SIGSTOP to everything on the leader's machine, SIGCONT after the failover.
+    NodeFrozen = "leader's machine frozen, then thawed",
+    /// The router reaches the members and not etcd, for longer than a lease.
+    RouterWithoutEtcd = "router cut off from etcd",
+    /// The router reaches etcd and the replicas and not the leader.
+    RouterWithoutLeader = "router cut off from the leader",
+    /// The router reaches its clients only.
+    RouterWithoutBoth = "router cut off from etcd and all members",
+    /// A member comes back at another address and leads.
+    AddressChanged = "member moves to another address and leads",
+    /// Another cluster's node runs where a member was.
+    AddressRecycled = "another cluster at the leader's address",
+    /// SIGKILL to one of two routers.
+    RouterKilled = "one of two routers killed",
 }
 
 impl Fault {
@@ -106,6 +124,9 @@ pub struct Record {
     pub rows: u64,
     /// The longest time without an acknowledged row, in ms.
     pub outage_ms: f64,
+    /// What else was measured, a sentence each.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 impl Record {
@@ -125,6 +146,7 @@ impl Record {
             lost: u64::try_from(lost)?,
             rows: u64::try_from(report.acknowledged())?,
             outage_ms: report.outage_ms,
+            notes: Vec::new(),
         })
     }
 

@@ -16,6 +16,7 @@ pub mod fake_member;
 pub mod faults;
 pub mod haproxy;
 pub mod http;
+pub mod moments;
 pub mod netns;
 pub mod network;
 pub mod parts;

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 
 use crate::network::{Network, Place};
 
@@ -85,18 +86,39 @@ impl Wire {
     }
 
     /// Cuts `host` off from everybody; packets to and from it vanish without a word.
-    pub fn silence(&self, host: Ipv4Addr) -> Result<Cut> {
+    pub fn silence(&self, host: IpAddr) -> Result<Cut> {
         self.cut("silent", &[host.to_string()])
     }
 
     /// Cuts `host` off from some others only.
-    pub fn part(&self, host: Ipv4Addr, others: &[Ipv4Addr]) -> Result<Cut> {
-        let both_ways =
-            |other: &Ipv4Addr| [format!("{host} . {other}"), format!("{other} . {host}")];
+    pub fn part(&self, host: IpAddr, others: &[IpAddr]) -> Result<Cut> {
+        let both_ways = |other: &IpAddr| [format!("{host} . {other}"), format!("{other} . {host}")];
         self.cut(
             "pairs",
             &others.iter().flat_map(both_ways).collect::<Vec<_>>(),
         )
+    }
+
+    /// Kills every process of `host` (SIGKILL), as when the machine loses its power but for its kernel, which still
+    /// closes their sockets.
+    pub fn kill(&self, host: IpAddr) -> Result<()> {
+        self.signal(host, Signal::KILL)
+    }
+
+    /// Freezes every process of `host` (SIGSTOP): its kernel still takes packets, and nobody answers.
+    pub fn freeze(&self, host: IpAddr) -> Result<Frozen> {
+        let frozen = Frozen {
+            wire: self.clone(),
+            host: Some(host),
+        };
+        self.signal(host, Signal::STOP)?;
+        Ok(frozen)
+    }
+
+    fn signal(&self, host: IpAddr, signal: Signal) -> Result<()> {
+        let told = self.at(host)?.signal(signal)?;
+        ensure!(told > 0, "no process runs on {host}");
+        Ok(())
     }
 
     fn cut(&self, set: &str, elements: &[String]) -> Result<Cut> {
@@ -108,8 +130,19 @@ impl Wire {
         })
     }
 
+    fn at(&self, host: IpAddr) -> Result<Arc<Namespace>> {
+        let mut hosts = self.hosts().clone().into_iter();
+        let found = hosts.find(|(number, _)| address(*number) == host);
+        let (_, namespace) = found.with_context(|| format!("{host} is on no wire"))?;
+        Ok(namespace)
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, BTreeMap<u8, Arc<Namespace>>> {
+        self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn namespace(&self, host: u8) -> Result<Arc<Namespace>> {
-        let mut hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = self.hosts();
         if let Some(known) = hosts.get(&host) {
             return Ok(Arc::clone(known));
         }
@@ -181,9 +214,41 @@ impl Drop for Cut {
     }
 }
 
+/// A frozen host, thawed by [`Frozen::thaw`] or on drop.
+#[derive(Debug)]
+#[must_use = "what is dropped goes on"]
+pub struct Frozen {
+    wire: Wire,
+    host: Option<IpAddr>,
+}
+
+impl Frozen {
+    /// Lets its processes go on.
+    pub fn thaw(mut self) -> Result<()> {
+        self.undo()
+    }
+
+    fn undo(&mut self) -> Result<()> {
+        match self.host.take() {
+            Some(host) => self.wire.signal(host, Signal::CONT),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // They end with their stand in any case.
+        let _thawed = self.undo();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::{Process, describe};
+    use crate::wait::{throughout, until};
+    use std::process::Command;
     use std::time::Duration;
     use tokio::net::{TcpListener, TcpStream};
     use tokio::time::timeout;
@@ -212,13 +277,48 @@ mod tests {
         let other = servers.1.local_addr().unwrap();
         wire.run(async || {
             assert!(reach(one).await && reach(other).await);
-            let cut = wire.silence(address(1))?;
+            let cut = wire.silence(address(1).into())?;
             assert!(!reach(one).await && reach(other).await);
             cut.mend()?;
-            let parted = wire.part(address(HUB), &[address(2)])?;
+            let parted = wire.part(address(HUB).into(), &[address(2).into()])?;
             assert!(reach(one).await && !reach(other).await);
             drop(parted);
             assert!(reach(one).await && reach(other).await);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_frozen_host_says_nothing_until_it_is_thawed_and_a_killed_one_nothing_more() {
+        let wire = Wire::lay().unwrap();
+        let workdir = Arc::new(crate::workdir::WorkDir::new().unwrap());
+        let place = wire.place(1).unwrap();
+        let mut talker = Command::new("sh");
+        talker.args(["-c", "while true; do sleep 0.02; echo word; done"]);
+        let mut talker = Process::start_at(&place, "talker", &mut talker, None, &workdir).unwrap();
+        let words = |talker: &Process| talker.log().unwrap().len();
+        wire.run(async || {
+            let talks = async |talker: &Process, than: usize| {
+                until("it says more", Duration::from_secs(5), async || {
+                    ensure!(words(talker) > than);
+                    Ok(())
+                })
+                .await
+            };
+            talks(&talker, 0).await?;
+            let frozen = wire.freeze(address(1).into())?;
+            let said = words(&talker);
+            throughout("it is silent", SHORT, async || {
+                ensure!(words(&talker) == said);
+                Ok(())
+            })
+            .await?;
+            frozen.thaw()?;
+            talks(&talker, said).await?;
+            wire.kill(address(1).into())?;
+            let ended = talker.wait(Duration::from_secs(5)).await?;
+            ensure!(describe(ended) == "signal 9");
             Ok(())
         })
         .unwrap();

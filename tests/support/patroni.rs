@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
+use tokio::task::JoinSet;
 
 use crate::ca::{Ca, Tls};
 use crate::http;
@@ -166,11 +167,25 @@ impl Patroni {
             .with_context(|| format!("{postgresql} is the PostgreSQL of no node"))
     }
 
-    /// The members as the first node that answers knows them.
+    /// The members as the node that answers first knows them. All are asked at once: one that vanished would
+    /// keep the others waiting.
     pub async fn seen(&self) -> Result<Vec<Seen>> {
-        let mut silent = Vec::new();
+        let mut asked = JoinSet::new();
         for node in &self.nodes {
-            match self.rest_of(node).get_json("/cluster").await {
+            let address = node.rest();
+            let tls = self
+                .settings
+                .tls
+                .as_ref()
+                .map(|secured| secured.rest.clone());
+            asked.spawn(async move {
+                let tls = tls.as_ref();
+                http::Server { address, tls }.get_json("/cluster").await
+            });
+        }
+        let mut silent = Vec::new();
+        while let Some(answer) = asked.join_next().await {
+            match answer.map_err(anyhow::Error::from).flatten() {
                 Ok(cluster) => return members(&cluster),
                 Err(error) => silent.push(format!("{error:#}")),
             }

@@ -1,5 +1,6 @@
 //! The `trunkline` binary, met as an operator meets it: a file, a command line, ports, a stats page.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -228,6 +229,28 @@ impl Router {
         found
             .cloned()
             .with_context(|| format!("/stats.json has no listener {name}: {stats}"))
+    }
+
+    /// Where a listener sends new sessions: the members and their addresses.
+    pub async fn targets(&self, listener: &str) -> Result<BTreeMap<String, String>> {
+        let listener = self.listener(listener).await?;
+        let targets = listener["targets"]
+            .as_array()
+            .context("a listener without targets")?;
+        let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+        Ok(targets
+            .iter()
+            .map(|target| (text(&target["member"]), text(&target["address"])))
+            .collect())
+    }
+
+    /// The alarms of its cluster.
+    pub async fn alarms(&self) -> Result<Vec<String>> {
+        let stats = self.stats().await?;
+        let alarms = stats["clusters"][0]["alarms"]
+            .as_array()
+            .context("a cluster without alarms")?;
+        Ok(alarms.iter().map(ToString::to_string).collect())
     }
 
     /// `/metrics`.

@@ -120,6 +120,9 @@ impl fmt::Display for Table {
 
 /// Why sessions ended by the router's log, and every refusal by the clients.
 fn texts(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for note in &record.notes {
+        writeln!(f, "{:>6}   {note}", "")?;
+    }
     for (what, texts) in [
         ("session ended", &record.why),
         ("its client read", &record.cut),
@@ -161,6 +164,7 @@ mod tests {
             lost: 0,
             rows: 100,
             outage_ms: 1300.0,
+            notes: Vec::new(),
         };
         record.keep(folder.path()).unwrap();
         let table = Table::load(folder.path()).unwrap();

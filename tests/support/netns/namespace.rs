@@ -1,13 +1,16 @@
 //! One network namespace of Linux, alive for as long as it is held or a process runs in it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Where `ip netns` keeps its names.
@@ -54,6 +57,51 @@ impl Namespace {
         };
         std::thread::scope(|scope| scope.spawn(there).join())
             .unwrap_or_else(|_panicked| Err(io::Error::other("the thread that starts it panicked")))
+    }
+
+    /// Sends `signal` to every process inside, those that are born meanwhile included; how many there were.
+    pub(super) fn signal(&self, signal: Signal) -> Result<usize> {
+        let mut told = BTreeSet::new();
+        loop {
+            let mut news = self.processes()?;
+            news.retain(|pid| told.insert(pid.as_raw_nonzero()));
+            if news.is_empty() {
+                return Ok(told.len());
+            }
+            for pid in news {
+                match kill_process(pid, signal) {
+                    Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                    Err(error) => bail!("sending {signal:?} to {pid:?}: {error}"),
+                }
+            }
+        }
+    }
+
+    /// Who lives inside. Namespaces are files to the kernel: the same one has the same number.
+    fn processes(&self) -> Result<Vec<Pid>> {
+        let own = self
+            .0
+            .metadata()
+            .context("asking for a network namespace's number")?
+            .ino();
+        let listing = std::fs::read_dir("/proc").context("reading /proc")?;
+        let mut found = Vec::new();
+        for entry in listing {
+            let path = entry.context("reading /proc")?.path();
+            // Besides processes there are other files, and a process may end while it is looked at.
+            let pid = path
+                .file_name()
+                .and_then(|name| name.to_str()?.parse().ok())
+                .and_then(Pid::from_raw);
+            let inside =
+                std::fs::metadata(path.join("ns/net")).is_ok_and(|there| there.ino() == own);
+            if let Some(pid) = pid
+                && inside
+            {
+                found.push(pid);
+            }
+        }
+        Ok(found)
     }
 
     /// Runs a command inside to its end; its words are split at blanks.

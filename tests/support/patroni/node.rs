@@ -1,6 +1,6 @@
 //! One node: its patroni.yml, its Patroni process, and the PostgreSQL that Patroni runs.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -81,6 +81,12 @@ impl Node {
     #[must_use]
     pub fn postgresql(&self) -> SocketAddr {
         self.postgresql
+    }
+
+    /// Its host.
+    #[must_use]
+    pub fn host(&self) -> IpAddr {
+        self.postgresql.ip()
     }
 
     /// Where its Patroni listens.
