@@ -190,9 +190,23 @@ impl Says {
 }
 
 /// When a member's PostgreSQL was last heard to accept, if that is less than three seconds ago.
+///
+/// A PostgreSQL does not say whose it is. Where a stranger answers at the member's REST address, the member's machine
+/// may be gone and its addresses be another's: then nothing that accepts there is known to be the member's.
 #[must_use]
-pub fn accepts(postgres: &Postgres, now: Moment) -> Option<Moment> {
-    match postgres.fresh() {
+pub fn accepts(probe: &Probe, now: Moment) -> Option<Moment> {
+    if let Observed::Stale {
+        cause: NoAnswer::Foreign(_),
+        ..
+    }
+    | Observed::Unknown {
+        cause: NoAnswer::Foreign(_),
+        ..
+    } = &probe.rest
+    {
+        return None;
+    }
+    match probe.postgres.fresh() {
         Some((Accepts::Yes, asked)) if now.since(asked) < P2_CARRIES => Some(asked),
         Some(_) | None => None,
     }

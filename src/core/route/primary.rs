@@ -278,9 +278,7 @@ fn paused(says: Says, member: Option<&MemberName>, ledger: &Ledger, s: &Snapshot
 }
 
 fn accepting(member: &MemberName, s: &Snapshot<'_>) -> Option<Moment> {
-    s.probes
-        .get(member)
-        .and_then(|probe| accepts(&probe.postgres, s.now))
+    s.probes.get(member).and_then(|probe| accepts(probe, s.now))
 }
 
 /// When `member` was last asked and found accepting: by its PostgreSQL, or by its REST API where PostgreSQL itself
