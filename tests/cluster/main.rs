@@ -5,11 +5,13 @@
 //! their own (see `wire`), each part of it on a host that can be cut off, frozen or killed. Bounds are generous, and say only that
 //! something comes to an end; figures are `make figures`' business.
 
+mod address_recycled;
 mod cancel;
 mod etcd_frozen;
 mod etcd_member_dies;
 mod etcd_quorum;
 mod etcd_rebuilt;
+mod members_change;
 mod node_frozen;
 mod node_killed;
 mod node_vanishes;
@@ -20,8 +22,10 @@ mod primary_killed;
 mod replication;
 mod rest_silent;
 mod restarted;
+mod router_cut_off;
 mod router_frozen;
 mod router_starts;
+mod several_routers;
 mod shared;
 mod standby_cluster;
 mod switchover;

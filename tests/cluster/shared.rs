@@ -1,5 +1,6 @@
 //! The cluster all tests of this program share, one at a time, and the checks more than one makes.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -75,6 +76,24 @@ pub(crate) async fn clients_with(
     stand: &Stand,
     router: &Router,
 ) -> Result<Writers> {
+    start_clients(fault, tls, stand, &[router.ports().write]).await
+}
+
+/// Clients with a list of routers to try, by their write ports.
+pub(crate) async fn clients_of(
+    fault: Fault,
+    stand: &Stand,
+    routers: &[SocketAddr],
+) -> Result<Writers> {
+    start_clients(fault, Tls::Preferred, stand, routers).await
+}
+
+async fn start_clients(
+    fault: Fault,
+    tls: Tls,
+    stand: &Stand,
+    servers: &[SocketAddr],
+) -> Result<Writers> {
     let leader = stand.patroni.leader().await?;
     writer::prepare(stand.patroni.node(&leader)?.postgresql()).await?;
     let crew = Crew {
@@ -82,8 +101,7 @@ pub(crate) async fn clients_with(
         idle: IDLE,
         tls,
     };
-    let write = [router.ports().write];
-    Writers::start(&fault.name(), &write, crew, &stand.parts, &stand.workdir).await
+    Writers::start(&fault.name(), servers, crew, &stand.parts, &stand.workdir).await
 }
 
 /// Waits until the fault is over for the writers and for the cluster, stops them, keeps what the fault cost for

@@ -85,6 +85,16 @@ impl Wire {
             .unwrap_or_else(|panic| resume_unwind(panic))
     }
 
+    /// The number of a host on this wire.
+    fn number(&self, host: IpAddr) -> Result<u8> {
+        let found = self
+            .hosts()
+            .keys()
+            .copied()
+            .find(|number| address(*number) == host);
+        found.with_context(|| format!("{host} is on no wire"))
+    }
+
     /// Cuts `host` off from everybody; packets to and from it vanish without a word.
     pub fn silence(&self, host: IpAddr) -> Result<Cut> {
         self.cut("silent", &[host.to_string()])
@@ -116,7 +126,7 @@ impl Wire {
     }
 
     fn signal(&self, host: IpAddr, signal: Signal) -> Result<()> {
-        let told = self.at(host)?.signal(signal)?;
+        let told = self.namespace(self.number(host)?)?.signal(signal)?;
         ensure!(told > 0, "no process runs on {host}");
         Ok(())
     }
@@ -128,13 +138,6 @@ impl Wire {
             wire: self.clone(),
             elements: Some(elements),
         })
-    }
-
-    fn at(&self, host: IpAddr) -> Result<Arc<Namespace>> {
-        let mut hosts = self.hosts().clone().into_iter();
-        let found = hosts.find(|(number, _)| address(*number) == host);
-        let (_, namespace) = found.with_context(|| format!("{host} is on no wire"))?;
-        Ok(namespace)
     }
 
     fn hosts(&self) -> MutexGuard<'_, BTreeMap<u8, Arc<Namespace>>> {

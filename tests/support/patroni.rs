@@ -77,6 +77,14 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// How long the leader lock lives without a refresh.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_secs(u64::from(self.ttl))
+    }
+}
+
 /// A member as `GET /cluster` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -124,6 +132,27 @@ impl Patroni {
             .map(|number| Node::prepare(number, &settings, etcd, parts, network, workdir))
             .collect::<Result<_>>()?;
         Ok(Self { settings, nodes })
+    }
+
+    /// Starts one more node, and does not wait for it.
+    pub fn join(
+        &mut self,
+        etcd: &[SocketAddr],
+        parts: &Parts,
+        network: &dyn Network,
+        workdir: &Arc<WorkDir>,
+    ) -> Result<&Node> {
+        let number = u8::try_from(self.nodes.len())?;
+        let mut node = Node::prepare(number, &self.settings, etcd, parts, network, workdir)?;
+        node.start()?;
+        self.nodes.push(node);
+        self.nodes.last().context("there is no node")
+    }
+
+    /// Takes a node out of the cluster's list; what is done with it is the caller's business.
+    pub fn dismiss(&mut self, name: &str) -> Result<Node> {
+        let found = self.nodes.iter().position(|node| node.name() == name);
+        Ok(self.nodes.remove(found.with_context(|| unknown(name))?))
     }
 
     /// What it was started with.

@@ -1,12 +1,12 @@
 //! The whole set-up on a network of its own: etcd, and the Patroni cluster that lives by it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::ca::Ca;
 use crate::etcd::Etcd;
@@ -82,6 +82,38 @@ impl Stand {
             workdir,
             routers: AtomicU8::new(0),
         })
+    }
+
+    /// Starts one more node, and does not wait for it; its name and where its PostgreSQL will listen.
+    pub fn join(&mut self) -> Result<(String, SocketAddr)> {
+        let etcd = self.etcd.endpoints();
+        let node = self
+            .patroni
+            .join(&etcd, &self.parts, &*self.network, &self.workdir)?;
+        Ok((node.name().to_owned(), node.postgresql()))
+    }
+
+    /// Starts another cluster of one node, in the same store, at the addresses of a node that does not run.
+    pub async fn stranger_at(&self, name: &str) -> Result<Patroni> {
+        const START: Duration = Duration::from_secs(60);
+        let node = self.patroni.node(name)?;
+        let IpAddr::V4(address) = node.host() else {
+            bail!("{} is no host of the network", node.host())
+        };
+        let ports = (node.postgresql().port(), node.rest().port());
+        let settings = Settings {
+            scope: "stranger".to_owned(),
+            nodes: 1,
+            ..self.patroni.settings().clone()
+        };
+        let (etcd, workdir) = (self.etcd.endpoints(), Arc::new(WorkDir::new()?));
+        let network = &*self.network;
+        let mut stranger = Patroni::prepare(settings, &etcd, &self.parts, network, &workdir)?;
+        for node in stranger.nodes_mut() {
+            node.move_to(network, address.octets()[3], ports)?;
+        }
+        stranger.wait_steady(START).await?;
+        Ok(stranger)
     }
 
     /// Starts a router before this cluster, on ports of its own.

@@ -42,12 +42,13 @@ impl Node {
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
         let name = format!("pg-{}", number + 1);
+        let host = FIRST_HOST + number;
         let home = workdir.folder(&name, parts.account.as_ref())?;
         let node = Self {
-            postgresql: network.free(FIRST_HOST + number, 5432)?,
-            rest: network.free(FIRST_HOST + number, 8008)?,
+            postgresql: network.free(host, 5432)?,
+            rest: network.free(host, 8008)?,
             home,
-            place: network.place(FIRST_HOST + number)?,
+            place: network.place(host)?,
             process: None,
             parts: parts.clone(),
             workdir: Arc::clone(workdir),
@@ -105,6 +106,23 @@ impl Node {
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.home.join("server.crt")
+    }
+
+    /// Changes where its next start takes place: the host, and the ports of PostgreSQL and Patroni there.
+    pub fn move_to(&mut self, network: &dyn Network, host: u8, ports: (u16, u16)) -> Result<()> {
+        self.postgresql = network.free(host, ports.0)?;
+        self.rest = network.free(host, ports.1)?;
+        self.place = network.place(host)?;
+        let file = self.config_file();
+        let text = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+        let mut config: Value = serde_json::from_slice(&text)?;
+        for (section, address) in [("postgresql", self.postgresql), ("restapi", self.rest)] {
+            for key in ["listen", "connect_address"] {
+                config[section][key] = json!(address.to_string());
+            }
+        }
+        self.write("patroni.yml", &serde_json::to_string_pretty(&config)?)?;
+        Ok(())
     }
 
     /// Starts its Patroni, which starts PostgreSQL when it sees fit.
