@@ -38,6 +38,8 @@ figures: ## what the README claims, measured here beside libpq and HAProxy (abou
 	@$(SETUP) --figures
 	cargo build --release --package trunkline --bin trunkline --package trunkline-support --bin trunkline-measure
 	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline switchover
+	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline killed
+	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline vanished
 	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline starts
 	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline idle
 

@@ -86,7 +86,7 @@ impl Wire {
     }
 
     /// The number of a host on this wire.
-    fn number(&self, host: IpAddr) -> Result<u8> {
+    pub fn number(&self, host: IpAddr) -> Result<u8> {
         let found = self
             .hosts()
             .keys()

@@ -14,8 +14,10 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod idle;
+mod killed;
 mod starts;
 mod switchover;
+mod vanished;
 
 /// Measures a trunkline binary before a real cluster on loopback.
 #[derive(Debug, Parser)]
@@ -55,6 +57,22 @@ enum Figure {
         #[arg(long, default_value_t = 20)]
         logins: usize,
     },
+    /// What writers see of a primary whose PostgreSQL is killed: straight to its node and through the router in turn.
+    Killed {
+        /// Kills by each path.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// Writers.
+        #[arg(long, default_value_t = 8)]
+        writers: usize,
+    },
+    /// When the next leader of a cluster whose leader's machine vanished takes a write: straight and through the router
+    /// at once (needs root).
+    Vanished {
+        /// Machines that vanish.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+    },
     /// What a router costs that has nothing to do.
     Idle {
         /// Seconds to watch it for.
@@ -84,6 +102,15 @@ async fn measure(arguments: Arguments) -> Result<()> {
         Figure::Starts { routers, logins } => {
             starts::measure(&arguments.router, routers, logins).await
         }
+        Figure::Killed { runs, writers } => killed::measure(&arguments.router, runs, writers).await,
+        Figure::Vanished { runs } => vanished::measure(&arguments.router, runs),
         Figure::Idle { seconds } => idle::measure(&arguments.router, seconds).await,
     }
+}
+
+/// The middle one; of an even number the greater of the two.
+fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }

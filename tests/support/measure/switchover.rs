@@ -13,6 +13,8 @@ use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
 use trunkline_support::writer::{self, Crew, Report, Tls, Writers};
 
+use crate::median;
+
 const STEADY: Duration = Duration::from_secs(90);
 
 /// How a writer reaches the primary.
@@ -169,11 +171,11 @@ fn row(number: usize, run: &Run) {
 
 fn summary(path: Path, runs: &[Run]) {
     let own: Vec<&Run> = runs.iter().filter(|run| run.path == path).collect();
-    let mut outages: Vec<f64> = own.iter().map(|run| run.report.outage_ms).collect();
-    outages.sort_by(f64::total_cmp);
-    let (Some(median), Some(worst)) = (outages.get(outages.len() / 2), outages.last()) else {
+    let outages: Vec<f64> = own.iter().map(|run| run.report.outage_ms).collect();
+    let Some(worst) = outages.iter().copied().max_by(f64::total_cmp) else {
         return;
     };
+    let median = median(&outages);
     println!(
         "{}: outage median {median:.0} ms, worst {worst:.0} ms; {} logins refused, {} held, {} \
          writes refused as read-only, {} rows lost in {} switchovers",
