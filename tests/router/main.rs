@@ -18,3 +18,4 @@ mod routing;
 mod rude_clients;
 mod silence;
 mod stand;
+mod tls;

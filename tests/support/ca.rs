@@ -101,7 +101,7 @@ impl Ca {
     pub fn both_sides(&self, addresses: &[IpAddr], client: &str) -> Result<Tls> {
         Ok(Tls {
             ca: self.certificate.clone(),
-            server: self.server("server", addresses)?,
+            server: self.server(&format!("{client}-server"), addresses)?,
             client: self.client(client)?,
         })
     }

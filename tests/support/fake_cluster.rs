@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::task::JoinHandle;
 
+use crate::ca::{Ca, Tls};
 use crate::etcd::Store;
 use crate::fake_member::{FakeMember, Rest, SYSTEM_ID};
 use crate::ports::Loopback;
@@ -21,10 +22,21 @@ const HOST: u8 = 101;
 #[derive(Debug)]
 pub struct FakeCluster {
     scope: String,
-    etcd: SocketAddr,
+    etcd: Way,
     members: Vec<FakeMember>,
     ttl: i64,
     lock: Option<Lock>,
+}
+
+/// The way into etcd.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// One of its members.
+    pub address: SocketAddr,
+    /// How to get in, where it speaks TLS.
+    pub tls: Option<Tls>,
+    /// The user and the password, where it wants one.
+    pub user: Option<(String, String)>,
 }
 
 /// The leader key's lease and the task that keeps it.
@@ -49,9 +61,27 @@ impl FakeCluster {
         names: &[&str],
         ttl: i64,
     ) -> Result<Self> {
+        let etcd = Way {
+            address: etcd,
+            tls: None,
+            user: None,
+        };
+        Self::start_with(scope, etcd, None, network, names, ttl).await
+    }
+
+    /// The same in an etcd that asks who is there, and with members whose REST APIs speak TLS where an authority for
+    /// them is given.
+    pub async fn start_with(
+        scope: &str,
+        etcd: Way,
+        rest: Option<&Ca>,
+        network: &Loopback,
+        names: &[&str],
+        ttl: i64,
+    ) -> Result<Self> {
         let mut members = Vec::new();
         for (host, name) in (HOST..).zip(names) {
-            members.push(FakeMember::start(scope, name, network, host).await?);
+            members.push(FakeMember::start_with(scope, name, rest, network, host).await?);
         }
         let cluster = Self {
             scope: scope.to_owned(),
@@ -159,6 +189,8 @@ impl FakeCluster {
     }
 
     async fn store(&self) -> Result<Store> {
-        Store::connect(self.etcd).await
+        let Way { address, tls, user } = &self.etcd;
+        let user = user.as_ref().map(|(user, word)| (&**user, &**word));
+        Store::connect_as(*address, tls.as_ref(), user).await
     }
 }

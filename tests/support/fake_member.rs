@@ -10,16 +10,17 @@ mod switch;
 
 use std::net::SocketAddr;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 use tokio::net::TcpStream;
 
+use crate::ca::{Ca, Tls};
 use crate::ports::Loopback;
 pub use postgres::{GREETING, Postgres};
 pub use rest::Rest;
 
 use postgres::FakePostgres;
-use rest::FakeRest;
+use rest::{Acceptor, FakeRest};
 
 /// The system identifier of every fake cluster.
 pub const SYSTEM_ID: &str = "7710532611349547367";
@@ -35,9 +36,28 @@ pub struct FakeMember {
 impl FakeMember {
     /// Starts both halves on `host` of the network: a running replica that accepts logins.
     pub async fn start(scope: &str, name: &str, network: &Loopback, host: u8) -> Result<Self> {
+        Self::start_with(scope, name, None, network, host).await
+    }
+
+    /// The same, its REST API behind TLS where an authority is given: it shows that one's certificate for its
+    /// address, and refuses clients that show none.
+    pub async fn start_with(
+        scope: &str,
+        name: &str,
+        ca: Option<&Ca>,
+        network: &Loopback,
+        host: u8,
+    ) -> Result<Self> {
+        let address = network.free(host, 8008)?;
+        let tls = match ca {
+            None => None,
+            Some(ca) => Some(Acceptor::new(
+                ca.both_sides(&[address.ip()], name)?.acceptor()?,
+            )),
+        };
         Ok(Self {
             name: name.to_owned(),
-            rest: FakeRest::start(scope, name, network.free(host, 8008)?).await?,
+            rest: FakeRest::start(scope, name, address, tls).await?,
             postgres: FakePostgres::start(name, network.free(host, 5432)?).await?,
         })
     }
@@ -54,12 +74,18 @@ impl FakeMember {
         self.postgres.address
     }
 
+    /// Where its REST API listens.
+    #[must_use]
+    pub fn rest(&self) -> SocketAddr {
+        self.rest.address
+    }
+
     /// What Patroni would keep of it under `members/NAME`.
     #[must_use]
     pub fn key(&self, role: &str) -> String {
         json!({
             "conn_url": format!("postgres://{}/postgres", self.postgres.address),
-            "api_url": format!("http://{}/patroni", self.rest.address),
+            "api_url": format!("{}://{}/patroni", self.rest.scheme(), self.rest.address),
             "state": "running",
             "role": role,
             "version": "4.1.5",
@@ -67,6 +93,13 @@ impl FakeMember {
             "timeline": 7,
         })
         .to_string()
+    }
+
+    /// Has the REST API show another certificate, to connections that are made from now on.
+    pub fn shows(&self, tls: &Tls) -> Result<()> {
+        let acceptor = self.rest.tls.as_ref().context("it speaks no TLS")?;
+        acceptor.turn(tls.acceptor()?);
+        Ok(())
     }
 
     /// Switches the REST API.

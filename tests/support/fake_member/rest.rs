@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use super::SYSTEM_ID;
 use super::switch::{Mode, Switch};
@@ -48,26 +50,66 @@ impl Mode for Rest {
 /// The system identifier of a database that is none of ours.
 const ANOTHER: &str = "7000000000000000001";
 
+/// What a REST API behind TLS accepts with; it can be another from one connection to the next.
+#[derive(Clone)]
+pub(super) struct Acceptor(watch::Sender<TlsAcceptor>);
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Acceptor")
+    }
+}
+
+impl Acceptor {
+    pub(super) fn new(acceptor: TlsAcceptor) -> Self {
+        Self(watch::Sender::new(acceptor))
+    }
+
+    pub(super) fn turn(&self, acceptor: TlsAcceptor) {
+        self.0.send_replace(acceptor);
+    }
+
+    fn now(&self) -> TlsAcceptor {
+        self.0.borrow().clone()
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct FakeRest {
     pub(super) address: SocketAddr,
     pub(super) mode: Switch<Rest>,
+    pub(super) tls: Option<Acceptor>,
     asked: Arc<AtomicU64>,
 }
 
 impl FakeRest {
-    pub(super) async fn start(scope: &str, name: &str, address: SocketAddr) -> Result<Self> {
+    pub(super) async fn start(
+        scope: &str,
+        name: &str,
+        address: SocketAddr,
+        tls: Option<Acceptor>,
+    ) -> Result<Self> {
         let asked = Arc::new(AtomicU64::new(0));
         let (count, scope, name) = (Arc::clone(&asked), scope.to_owned(), name.to_owned());
+        let acceptor = tls.clone();
         let serve = move |stream, mode| {
             let answer = answer(mode, &scope, &name);
-            tokio::spawn(reply(stream, answer, Arc::clone(&count)));
+            let acceptor = acceptor.as_ref().map(Acceptor::now);
+            tokio::spawn(secured(stream, acceptor, answer, Arc::clone(&count)));
         };
         Ok(Self {
             address,
             mode: Switch::start(address, Rest::Replica, serve).await?,
+            tls,
             asked,
         })
+    }
+
+    pub(super) const fn scheme(&self) -> &str {
+        match self.tls {
+            None => "http",
+            Some(_) => "https",
+        }
     }
 
     pub(super) fn times_asked(&self) -> u64 {
@@ -75,8 +117,29 @@ impl FakeRest {
     }
 }
 
+/// The same behind TLS, if there is an acceptor for it.
+async fn secured(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    answer: Option<Vec<u8>>,
+    asked: Arc<AtomicU64>,
+) {
+    let Some(acceptor) = acceptor else {
+        return reply(stream, answer, asked).await;
+    };
+    // A client that is refused was told why.
+    if let Ok(mut stream) = acceptor.accept(stream).await {
+        reply(&mut stream, answer, asked).await;
+        drop(stream.shutdown().await);
+    }
+}
+
 /// Reads one request, answers it, and closes; without an answer it waits for the other to give up.
-async fn reply(mut stream: TcpStream, answer: Option<Vec<u8>>, asked: Arc<AtomicU64>) {
+async fn reply(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: Option<Vec<u8>>,
+    asked: Arc<AtomicU64>,
+) {
     let mut request = Vec::new();
     while !request.windows(4).any(|end| end == b"\r\n\r\n") {
         match stream.read_buf(&mut request).await {
