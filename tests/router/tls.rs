@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use trunkline_support::ca::{Ca, Pair, Tls};
@@ -123,8 +123,8 @@ impl Stand {
 
 /// Runs `test`; a failure comes with the router's log.
 async fn on(scope: &str, test: impl AsyncFnOnce(&mut Stand) -> Result<()>) -> Result<()> {
-    let mut stand = Stand::start(scope).await?;
-    let outcome = test(&mut stand).await;
+    let mut stand = Box::pin(Stand::start(scope)).await?;
+    let outcome = Box::pin(test(&mut stand)).await;
     outcome.map_err(|failure| stand.router.with_log(&failure))
 }
 
@@ -242,8 +242,8 @@ async fn certificates_are_exchanged_under_a_running_router_and_bad_ones_are_not(
         ensure!(lands_on(stand.router.ports().write).await? == "pg-1");
 
         // One that ends in nine days is good, and worth a word.
-        let soon = SystemTime::now() + 9 * DAY + DAY / 2;
-        stand.ca.client_until("soon", soon)?.replace(&in_use)?;
+        let soon = stand.ca.client_for("soon", 9 * DAY + DAY / 2)?;
+        soon.replace(&in_use)?;
         stand.alarmed("expires in 9 days", true).await?;
         stand.logged("expires in 9 days").await?;
         kept.replace(&in_use)?;

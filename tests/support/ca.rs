@@ -83,12 +83,12 @@ impl Ca {
 
     /// A certificate for a client called `name`.
     pub fn client(&self, name: &str) -> Result<Pair> {
-        self.client_until(name, SystemTime::now() + 365 * DAY)
+        self.client_for(name, 365 * DAY)
     }
 
-    /// The same, valid only until `end`, which may be in the past.
-    pub fn client_until(&self, name: &str, end: SystemTime) -> Result<Pair> {
-        self.sign(name, Vec::new(), end)
+    /// The same, valid for no longer than `time` from now.
+    pub fn client_for(&self, name: &str, time: Duration) -> Result<Pair> {
+        self.sign(name, Vec::new(), SystemTime::now() + time)
     }
 
     /// A server certificate for these addresses that was valid until yesterday.
