@@ -157,6 +157,16 @@ impl Follow {
         self.elsewhere = true;
     }
 
+    /// The endpoints are others from now on, `count` of them. What is known stays known; whether they have the same
+    /// store, their answers will show.
+    pub fn moved(&mut self, count: usize, now: Moment) {
+        self.endpoints.replace(count);
+        self.watch = None;
+        self.list = Slot::Due(now);
+        self.read = Slot::Due(now);
+        self.elsewhere = false;
+    }
+
     /// What should be asked now. Questions named for the first time count as sent at `now`.
     pub fn wants(&mut self, now: Moment) -> Wants {
         let ready = self.endpoints.ready();

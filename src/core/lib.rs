@@ -15,6 +15,7 @@ pub mod names;
 pub mod observed;
 pub mod probe;
 pub mod proof;
+pub mod reload;
 pub mod route;
 pub mod time;
 pub mod wire;

@@ -14,6 +14,7 @@ mod check;
 pub mod defaults;
 mod describe;
 mod etcd;
+mod key;
 mod listener;
 mod patroni;
 mod unbuilt;
@@ -21,6 +22,7 @@ mod understand;
 mod words;
 
 pub use describe::describe;
+pub use key::{Key, Written};
 pub use patroni::{from_flags, from_patroni};
 pub use unbuilt::unbuilt;
 pub use understand::understand;

@@ -85,6 +85,13 @@ impl Endpoints {
         }
     }
 
+    /// Others take the place of all of them. What was seen of the store stays.
+    pub(super) fn replace(&mut self, count: usize) {
+        let store = self.store.take();
+        *self = Self::new(count);
+        self.store = store;
+    }
+
     pub(super) const fn current(&self) -> EndpointId {
         EndpointId(self.current)
     }

@@ -2,14 +2,16 @@
 
 use std::net::IpAddr;
 
+use super::key::{Key, line_of};
 use super::{Bind, BindAddr, Router};
 use crate::config::node::Node;
 use crate::config::problem::{Problem, Problems, Severity};
 
 /// Reports every address that two sections, or one twice, would have to share.
 pub(super) fn binds(file: &Node, router: &Router, problems: &mut Problems) {
-    let mut taken: Vec<(Vec<&str>, &Bind)> = Vec::new();
-    for (owner, bind) in owners(file, router) {
+    let mut taken: Vec<(Vec<String>, &Bind)> = Vec::new();
+    for (owner, bind) in owners(router) {
+        let owner = owner.path(Some(file));
         let other = taken.iter().find(|(_, known)| collide(known, bind));
         if let Some((other, known)) = other {
             problems.push(Problem {
@@ -24,39 +26,18 @@ pub(super) fn binds(file: &Node, router: &Router, problems: &mut Problems) {
     }
 }
 
-/// Every address with the path of the key it stands under, or would if it were written.
-fn owners<'r>(file: &Node, router: &'r Router) -> Vec<(Vec<&'r str>, &'r Bind)> {
-    let alone = file.get("clusters").is_none();
+/// Every address with the key it stands under, or would if it were written.
+fn owners(router: &Router) -> Vec<(Key, &Bind)> {
     let mut owners = Vec::new();
     for cluster in &router.clusters {
         for listener in &cluster.listeners {
-            let path = if alone {
-                vec!["listeners", &listener.name, "bind"]
-            } else {
-                vec![
-                    "clusters",
-                    &cluster.name,
-                    "listeners",
-                    &listener.name,
-                    "bind",
-                ]
-            };
-            owners.extend(listener.bind.iter().map(|bind| (path.clone(), bind)));
+            let key = Key::Listener(cluster.name.clone(), listener.name.clone(), "bind");
+            owners.extend(listener.bind.iter().map(|bind| (key.clone(), bind)));
         }
     }
     let stats = router.stats.bind.iter();
-    owners.extend(stats.map(|bind| (vec!["stats", "bind"], bind)));
+    owners.extend(stats.map(|bind| (Key::Whole("stats.bind"), bind)));
     owners
-}
-
-/// The line of the value at a path, or of the nearest section that is written.
-fn line_of(file: &Node, path: &[&str]) -> Option<u64> {
-    let mut node = file;
-    for key in path {
-        let Some(next) = node.get(key) else { break };
-        node = next;
-    }
-    Some(node.line)
 }
 
 /// Whether the kernel would refuse the second of two addresses.
