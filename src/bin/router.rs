@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
-use trunkline_core::config::router::{self, LogFormat, Router};
+use trunkline_core::config::router::{self, LogFormat, Written};
 use trunkline_core::config::{Node, Problems};
 use trunkline_io::{files, logging, yaml};
+use trunkline_router::Start;
 
 /// Routes PostgreSQL connections to the right member of a Patroni cluster.
 #[derive(Parser, Debug)]
@@ -47,6 +49,7 @@ struct Arguments {
 
 const EXIT_CODES: &str = "\
 Signals: SIGTERM and SIGINT drain (take no new clients, wait for sessions, at most `drain`); a second one ends at once.
+SIGHUP reads the configuration again and applies it in place, whole or not at all.
 Exit codes: 0 stopped in order or checked; 64 wrong arguments; 69 a port or the system refused; 78 wrong configuration.";
 
 const EX_USAGE: u8 = 64;
@@ -63,33 +66,30 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let (mut config, warnings) = match understood(&arguments) {
-        Ok(understood) => understood,
+    let written = match load(&arguments) {
+        Ok(written) => written,
         Err(problems) => {
             tell(&problems);
             return ExitCode::from(EX_CONFIG);
         }
     };
-    tell(&warnings);
-    if config.state.is_none() {
-        config.state = state_directory();
-    }
-    let mut refused = router::unbuilt(&config);
-    refused.extend(trunkline_router::certificates::check(&config));
-    if !refused.is_empty() {
-        let _ = writeln!(std::io::stderr(), "{}", refused.join("\n"));
-        return ExitCode::from(EX_CONFIG);
-    }
+    tell(&written.warnings);
     if arguments.check {
-        let _ = std::io::stdout().write_all(router::describe(&config).as_bytes());
+        let description = router::describe(&written.router);
+        let _ = std::io::stdout().write_all(description.as_bytes());
         return ExitCode::SUCCESS;
     }
-    let format = match config.log.format {
+    let format = match written.router.log.format {
         LogFormat::Text => logging::Format::Text,
         LogFormat::Json => logging::Format::Json,
     };
-    logging::start(config.log.level.as_str(), format);
-    match run(config) {
+    let log = logging::start(written.router.log.level.as_str(), format);
+    let start = Start {
+        written,
+        read: Arc::new(move || load(&arguments)),
+        log,
+    };
+    match run(start) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let _ = writeln!(std::io::stderr(), "trunkline: {failure:#}");
@@ -98,11 +98,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: Router) -> anyhow::Result<()> {
+fn run(start: Start) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(trunkline_router::run(config))?;
+    runtime.block_on(trunkline_router::run(start))?;
     // Whatever a look-up still waits for is not waited for.
     runtime.shutdown_background();
     Ok(())
@@ -114,18 +114,33 @@ fn state_directory() -> Option<PathBuf> {
     std::env::split_paths(&directories).next()
 }
 
-/// The configuration that the arguments name.
-fn understood(arguments: &Arguments) -> Result<(Router, Problems), Problems> {
+/// The configuration that the arguments name, if this release can do all that it asks for.
+fn load(arguments: &Arguments) -> Result<Written, Problems> {
+    let mut written = understood(arguments)?;
+    if written.router.state.is_none() {
+        written.router.state = state_directory();
+    }
+    let mut refused = router::unbuilt(&written.router);
+    refused.extend(trunkline_router::certificates::check(&written.router));
+    if refused.is_empty() {
+        return Ok(written);
+    }
+    Err(written.unusable(refused))
+}
+
+fn understood(arguments: &Arguments) -> Result<Written, Problems> {
     if let Some(scope) = &arguments.scope {
-        return router::from_flags(&arguments.etcd, scope, arguments.namespace.as_deref());
+        return router::from_flags(&arguments.etcd, scope, arguments.namespace.as_deref())
+            .map(|understood| Written::new(understood, None));
     }
     if let Some(patroni) = &arguments.from_patroni {
         let (node, problems) = read(patroni)?;
         let variables: BTreeMap<_, _> = std::env::vars().collect();
-        return router::from_patroni(&node, &variables, problems);
+        return router::from_patroni(&node, &variables, problems)
+            .map(|understood| Written::new(understood, None));
     }
     let (node, problems) = read(&arguments.file)?;
-    router::understand(&node, problems)
+    router::understand(&node, problems).map(|understood| Written::new(understood, Some(node)))
 }
 
 fn read(path: &Path) -> Result<(Node, Problems), Problems> {

@@ -46,6 +46,21 @@ impl Tasks {
         &self.end
     }
 
+    /// Some of these tasks, which can be ended apart from the others and end with them.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self {
+            tracker: self.tracker.clone(),
+            drain: self.drain.clone(),
+            end: self.end.child_token(),
+        }
+    }
+
+    /// Tells everything to end now, without waiting for it.
+    pub fn stop(&self) {
+        self.end.cancel();
+    }
+
     /// Begins to drain.
     pub fn drain(&self) {
         self.drain.cancel();
@@ -62,15 +77,24 @@ impl Tasks {
     }
 }
 
-/// The signals that stop a program: SIGTERM and SIGINT.
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To stop: the signal's name.
+    Stop(&'static str),
+    /// To read the configuration again.
+    Reload,
+}
+
+/// The signals a program is told by: SIGTERM and SIGINT to stop, SIGHUP to read its configuration again.
 #[derive(Debug)]
-pub struct StopSignals {
+pub struct Signals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,
     hup: tokio::signal::unix::Signal,
 }
 
-impl StopSignals {
+impl Signals {
     /// Takes the signals from here on; before this call they end the process at once.
     ///
     /// # Errors
@@ -83,16 +107,12 @@ impl StopSignals {
         })
     }
 
-    /// The next signal's name. SIGHUP, whose default would end the process, is only remarked upon.
-    pub async fn next(&mut self) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.term.recv() => return "SIGTERM",
-                _ = self.int.recv() => return "SIGINT",
-                _ = self.hup.recv() => {
-                    tracing::warn!("SIGHUP: reloading is not built yet; restart to apply a changed file");
-                }
-            }
+    /// What the next signal asks for. Several of one kind that came meanwhile count as one. Cancel safe.
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.term.recv() => Asked::Stop("SIGTERM"),
+            _ = self.int.recv() => Asked::Stop("SIGINT"),
+            _ = self.hup.recv() => Asked::Reload,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -46,42 +47,81 @@ const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 /// What the stats port shows.
 #[derive(Debug)]
 pub struct Admin {
-    clusters: Vec<Running>,
-    doors: Vec<Arc<Door>>,
+    shown: Arc<ArcSwap<Shown>>,
     recorder: Recorder,
     tasks: Tasks,
     began: Moment,
     gauges: Gauges,
 }
 
+/// What there is to show at present: it changes with the configuration.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The clusters that are followed.
+    pub clusters: Vec<Running>,
+    /// Their listeners, also those that take no more clients.
+    pub doors: Vec<Arc<Door>>,
+    /// What became of the configuration.
+    pub configuration: Configuration,
+}
+
+/// What became of the configuration since the start.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// The file's name, or what it was given by.
+    pub file: String,
+    /// Since when the one in force is.
+    pub loaded: Moment,
+    /// How often another one was applied.
+    pub reloads: u64,
+    /// How often one was refused.
+    pub refusals: u64,
+    /// When the last one was refused, and why; `None` if it was not.
+    pub refused: Option<(Moment, String)>,
+}
+
+impl Configuration {
+    /// Before there is one.
+    #[must_use]
+    pub const fn none(now: Moment) -> Self {
+        Self {
+            file: String::new(),
+            loaded: now,
+            reloads: 0,
+            refusals: 0,
+            refused: None,
+        }
+    }
+}
+
 impl Admin {
     /// Everything there is to show. The program's uptime counts from here.
     #[must_use]
-    pub fn new(
-        clusters: Vec<Running>,
-        doors: Vec<Arc<Door>>,
-        recorder: Recorder,
-        tasks: Tasks,
-    ) -> Self {
+    pub fn new(shown: Arc<ArcSwap<Shown>>, recorder: Recorder, tasks: Tasks) -> Self {
         Self {
-            clusters,
-            doors,
+            shown,
             recorder,
             tasks,
             began: clock::now(),
             gauges: Gauges::default(),
         }
     }
+
+    /// What there is to show now.
+    fn shown(&self) -> Arc<Shown> {
+        self.shown.load_full()
+    }
 }
 
-/// Serves until the program ends. It goes on while the program drains: that is when people look.
-pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
+/// Serves until it is told to stop, or the program ends. It goes on while the program drains: that is when people look.
+pub async fn serve(listener: Arc<TcpListener>, admin: Arc<Admin>, stop: CancellationToken) {
     let mut places = Places::default();
     let ending = admin.tasks.ending().clone();
     loop {
         let accepted = tokio::select! {
             biased;
             () = ending.cancelled() => return,
+            () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {

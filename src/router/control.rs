@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use trunkline_core::config::router::Cluster;
 use trunkline_core::keys::Prefix;
 use trunkline_core::route::change::{self, Change};
@@ -37,6 +39,75 @@ pub struct Running {
     pub doubts: Doubts,
     /// What etcd and the members are met with.
     pub certificates: Certificates,
+    orders: mpsc::Sender<Order>,
+    tasks: Tasks,
+    /// Those that look after the certificates: other ones end them.
+    looking: Tasks,
+}
+
+/// What control is told to decide by from now on, and whom it tells that it does.
+#[derive(Debug)]
+struct Order {
+    cluster: Arc<Cluster>,
+    /// What etcd and the members are met with from now on, where that changes.
+    certificates: Option<Certificates>,
+    done: oneshot::Sender<()>,
+}
+
+/// How long control may take to decide by something else; a look takes less than a millisecond.
+const OBEYS: Duration = Duration::from_secs(2);
+
+impl Running {
+    /// A cluster that nobody decides on any more than `board` shows, for tests of what is made of it.
+    #[cfg(test)]
+    pub(crate) fn deaf(cluster: Arc<Cluster>, board: Arc<Board>) -> Self {
+        Self {
+            cluster,
+            board,
+            doubts: mpsc::channel(1).0,
+            certificates: Certificates {
+                etcd: None,
+                rest: None,
+            },
+            orders: mpsc::channel(1).0,
+            tasks: Tasks::new(),
+            looking: Tasks::new(),
+        }
+    }
+
+    /// The same cluster by other rules and with other listeners: when this returns, they are decided on.
+    /// `certificates` take the place of the present ones; whoever changes how etcd or the members are met has some.
+    pub async fn told(&self, cluster: Arc<Cluster>, certificates: Option<Certificates>) -> Self {
+        let (done, is_done) = oneshot::channel();
+        let order = Order {
+            cluster: Arc::clone(&cluster),
+            certificates: certificates.clone(),
+            done,
+        };
+        let obeyed = async { self.orders.send(order).await.is_ok() && is_done.await.is_ok() };
+        if timeout(OBEYS, obeyed).await != Ok(true) {
+            tracing::error!(
+                cluster = cluster.name,
+                "the routing decision does not go by the new configuration yet"
+            );
+        }
+        let mut told = Self {
+            cluster,
+            ..self.clone()
+        };
+        if let Some(certificates) = certificates {
+            self.looking.stop();
+            told.looking = self.tasks.part();
+            certificates.follow(&told.looking);
+            told.certificates = certificates;
+        }
+        told
+    }
+
+    /// Stops to follow the cluster: there are no sessions left that could be decided on.
+    pub fn stop(&self) {
+        self.tasks.stop();
+    }
 }
 
 /// Starts to follow and to decide for `cluster`; what is known of it is kept in the directory `state`.
@@ -49,6 +120,7 @@ pub fn start(
     state: Option<&Path>,
     tasks: &Tasks,
 ) -> std::io::Result<Running> {
+    let tasks = &tasks.part();
     let shelf = state.map(|directory| Shelf::new(directory, &cluster.name));
     let feed = feed::start(
         Prefix::new(&cluster.namespace, &cluster.scope),
@@ -57,6 +129,7 @@ pub fn start(
         tasks,
     )?;
     let (doubts, doubted) = mpsc::channel(64);
+    let (orders, ordered) = mpsc::channel(1);
     let mut control = Control {
         poll: Poll::new(
             &cluster.name,
@@ -78,12 +151,15 @@ pub fn start(
         board: Arc::clone(&board),
         doubts,
         certificates,
+        orders,
+        tasks: tasks.clone(),
+        looking: tasks.part(),
     };
-    running.certificates.follow(tasks);
+    running.certificates.follow(&running.looking);
     let end = tasks.ending().clone();
     tasks.spawn("control", async move {
         let _ = end
-            .run_until_cancelled(control.run(&board, doubted, alarm))
+            .run_until_cancelled(control.run(&board, doubted, ordered, alarm))
             .await;
     });
     Ok(running)
@@ -117,20 +193,44 @@ struct Control {
 }
 
 impl Control {
-    async fn run(&mut self, board: &Board, mut doubted: mpsc::Receiver<MemberName>, alarm: Alarm) {
+    async fn run(
+        &mut self,
+        board: &Board,
+        mut doubted: mpsc::Receiver<MemberName>,
+        mut ordered: mpsc::Receiver<Order>,
+        alarm: Alarm,
+    ) {
         let mut again = clock::now();
+        let mut obeyed = None;
         loop {
             tokio::select! {
                 changed = self.feed.seen.changed() => if changed.is_err() { return },
                 () = self.poll.changed() => {}
                 () = self.resolver.changed() => {}
                 Some(member) = doubted.recv() => self.poll.doubt(&member),
+                Some(order) = ordered.recv() => {
+                    self.obey(order.cluster, order.certificates);
+                    obeyed = Some(order.done);
+                }
                 rung = alarm.at(again) => if let Err(error) = rung {
                     tracing::error!(%error, "the timer of the routing decision failed");
                 },
             }
             again = self.apply(board);
+            if let Some(done) = obeyed.take() {
+                // Who gave the order may have stopped waiting.
+                let _ = done.send(());
+            }
         }
+    }
+
+    /// Decides by `cluster` from the next look on. What is known of the members and the lock stays.
+    fn obey(&mut self, cluster: Arc<Cluster>, certificates: Option<Certificates>) {
+        if let Some(certificates) = certificates {
+            self.feed.moved(access(&cluster, &certificates));
+            self.poll.meet_with(certificates.rest);
+        }
+        self.cluster = cluster;
     }
 
     /// Looks, decides, publishes. Returns when to look again.

@@ -18,16 +18,16 @@ pub struct Door {
     pub cluster: String,
     /// What it was told.
     pub config: Listener,
-    /// Its place among the cluster's listeners, and so among the snapshot's lanes.
-    pub number: usize,
+    /// Whether it was taken out of the configuration: nobody is let in, sessions go on until they end.
+    pub leaving: bool,
     /// Where the decisions are.
     pub board: Arc<Board>,
     /// Where a member that failed a session is reported.
     pub doubts: Doubts,
     /// The program's tasks: its ending ends sessions.
     pub tasks: Tasks,
-    /// Counters for the page.
-    pub count: Count,
+    /// Counters for the page. They go on when the listener is told something else.
+    pub count: Arc<Count>,
 }
 
 /// What a listener counts.
@@ -52,18 +52,45 @@ pub struct Count {
 }
 
 impl Door {
-    /// The `number`th listener of a running cluster.
+    /// A listener of a running cluster.
     #[must_use]
-    pub fn new(running: &Running, number: usize, tasks: &Tasks) -> Option<Self> {
-        Some(Self {
+    pub fn new(running: &Running, config: Listener, tasks: &Tasks) -> Self {
+        Self {
             cluster: running.cluster.name.clone(),
-            config: running.cluster.listeners.get(number)?.clone(),
-            number,
+            config,
+            leaving: false,
             board: Arc::clone(&running.board),
             doubts: running.doubts.clone(),
             tasks: tasks.clone(),
-            count: Count::default(),
-        })
+            count: Arc::default(),
+        }
+    }
+
+    /// The same listener, told something else. Sessions that are there keep what they came under.
+    #[must_use]
+    pub fn told(&self, config: Listener, leaving: bool) -> Self {
+        Self {
+            cluster: self.cluster.clone(),
+            config,
+            leaving,
+            board: Arc::clone(&self.board),
+            doubts: self.doubts.clone(),
+            tasks: self.tasks.clone(),
+            count: Arc::clone(&self.count),
+        }
+    }
+
+    /// Whether this is the listener of that name in that cluster.
+    #[must_use]
+    pub fn is_called(&self, cluster: &str, listener: &str) -> bool {
+        self.cluster == cluster && self.config.name == listener
+    }
+
+    /// Whether nobody is connected, not even to be refused.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let none = |count: &AtomicU32| count.load(Ordering::Relaxed) == 0;
+        none(&self.count.clients) && none(&self.count.refusing)
     }
 
     /// The newest decision.

@@ -16,6 +16,9 @@ use trunkline_io::shutdown::Tasks;
 
 use crate::memory::Shelf;
 
+/// How many answers may wait to be taken in.
+const ANSWERS: usize = 64;
+
 /// What is believed from etcd now.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -33,12 +36,18 @@ pub struct Feed {
     /// What is believed; changes with every answer.
     pub seen: watch::Receiver<Arc<Seen>>,
     doubt: Arc<Notify>,
+    endpoints: watch::Sender<Vec<Access>>,
 }
 
 impl Feed {
     /// Have the lock read again at once, from another endpoint.
     pub fn doubt(&self) {
         self.doubt.notify_one();
+    }
+
+    /// Have these endpoints asked from now on, and no others. What is known stays known until they have answered.
+    pub fn moved(&self, endpoints: Vec<Access>) {
+        self.endpoints.send_replace(endpoints);
     }
 }
 
@@ -58,7 +67,8 @@ pub fn start(
         follow = follow.remembering(view, now);
     }
     let endpoints: Vec<Endpoint> = endpoints.into_iter().map(Endpoint::new).collect();
-    let (answers_in, answers) = mpsc::channel(64);
+    let (moved, moves) = watch::channel(Vec::new());
+    let (answers_in, answers) = mpsc::channel(ANSWERS);
     let doubt = Arc::new(Notify::new());
     let worker = Worker {
         prefix,
@@ -69,11 +79,25 @@ pub fn start(
     };
     let (shown, seen) = watch::channel(Arc::new(worker.seen()));
     let end = tasks.ending().clone();
-    let work = worker.run(answers, shown, Arc::clone(&doubt), Alarm::new()?);
+    let orders = Orders {
+        doubt: Arc::clone(&doubt),
+        moves,
+    };
+    let work = worker.run(answers, shown, orders, Alarm::new()?);
     tasks.spawn("feed", async move {
         let _ = end.run_until_cancelled(work).await;
     });
-    Ok(Feed { seen, doubt })
+    Ok(Feed {
+        seen,
+        doubt,
+        endpoints: moved,
+    })
+}
+
+/// What a feed is told from outside.
+struct Orders {
+    doubt: Arc<Notify>,
+    moves: watch::Receiver<Vec<Access>>,
 }
 
 /// An answer, with the client it came through: one that failed comes back unconnected.
@@ -109,7 +133,7 @@ impl Worker {
         mut self,
         mut answers: mpsc::Receiver<Answer>,
         shown: watch::Sender<Arc<Seen>>,
-        doubt: Arc<Notify>,
+        mut orders: Orders,
         alarm: Alarm,
     ) {
         let (mut list, mut watch, mut read) = (Slot::default(), Slot::default(), Slot::default());
@@ -126,7 +150,12 @@ impl Worker {
             }
             tokio::select! {
                 Some(answer) = answers.recv() => self.take(answer),
-                () = doubt.notified() => self.follow.doubt(clock::now()),
+                () = orders.doubt.notified() => self.follow.doubt(clock::now()),
+                Ok(()) = orders.moves.changed() => {
+                    // What is still under way is an old endpoint's: its answer must not be taken for a new one's.
+                    (list, watch, read) = (Slot::default(), Slot::default(), Slot::default());
+                    answers = self.move_to(&orders.moves.borrow_and_update());
+                }
                 rung = alarm.at(wants.wake) => if let Err(error) = rung {
                     tracing::error!(%error, "the timer of the etcd feed failed");
                 },
@@ -136,6 +165,14 @@ impl Worker {
                 shelf.keep(self.follow.memory(), clock::now()).await;
             }
         }
+    }
+
+    fn move_to(&mut self, endpoints: &[Access]) -> mpsc::Receiver<Answer> {
+        self.endpoints = endpoints.iter().cloned().map(Endpoint::new).collect();
+        self.follow.moved(self.endpoints.len(), clock::now());
+        let (answers_in, answers) = mpsc::channel(ANSWERS);
+        self.answers_in = answers_in;
+        answers
     }
 
     fn take(&mut self, answer: Answer) {

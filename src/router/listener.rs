@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::door::{Clients, Counted, Door, Refused};
 use crate::{metrics, session, socket};
@@ -17,18 +18,34 @@ const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
 /// How many clients beyond `maxconn` are told so at once.
 const REFUSALS_AT_ONCE: u32 = 256;
 
-/// Accepts until the program drains.
-pub async fn accept(listener: TcpListener, door: Arc<Door>) {
+/// How long it may take until somebody who is connected already is seen.
+const IN_THE_QUEUE: Duration = Duration::from_millis(5);
+/// How many clients are let in at most when a socket is closed.
+const LAST_CALL: u32 = 10_000;
+
+/// Accepts until it is told to stop, or the program drains.
+pub async fn accept(listener: Arc<TcpListener>, door: Arc<Door>, stop: CancellationToken) {
     let draining = door.tasks.draining().clone();
     loop {
         let accepted = tokio::select! {
             biased;
             () = draining.cancelled() => return,
+            () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((client, _)) => admit(client, &door),
             Err(error) => survive(&error, &door).await,
+        }
+    }
+}
+
+/// Accepts who is connected already, before the socket is closed: to them it was open.
+pub async fn last_call(listener: Arc<TcpListener>, door: Arc<Door>) {
+    for _ in 0..LAST_CALL {
+        match timeout(IN_THE_QUEUE, listener.accept()).await {
+            Ok(Ok((client, _))) => admit(client, &door),
+            Ok(Err(_)) | Err(_) => return,
         }
     }
 }

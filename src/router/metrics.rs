@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use crate::admin::stats::{ClusterStats, ListenerStats, Stats};
+use crate::admin::stats::{ClusterStats, ConfigurationStats, ListenerStats, Stats};
 use crate::door::Door;
 
 const ACCEPTED: &str = "trunkline_clients_accepted_total";
@@ -30,6 +30,9 @@ const MEMBER_OK: &str = "trunkline_member_ok";
 const LAG: &str = "trunkline_member_lag_bytes";
 const BUILD: &str = "trunkline_build_info";
 const UPTIME: &str = "trunkline_uptime_seconds";
+const CONFIG_OK: &str = "trunkline_config_last_reload_successful";
+const CONFIG_AGE: &str = "trunkline_config_age_seconds";
+const RELOADS: &str = "trunkline_config_reloads_total";
 
 /// Says what each metric means; shown as HELP.
 pub fn describe() {
@@ -41,6 +44,10 @@ pub fn describe() {
             "Connections to members that failed, by listener.",
         ),
         (ENDED, "Sessions that ended, by listener and how."),
+        (
+            RELOADS,
+            "Times a configuration was read again, by whether it was applied or refused.",
+        ),
         (PROBES, "Requests to members' REST APIs, by member."),
         (
             HELD_TOTAL,
@@ -79,6 +86,14 @@ pub fn describe() {
         ),
         (BUILD, "Always 1; the version is a label."),
         (UPTIME, "Seconds since the router was started."),
+        (
+            CONFIG_OK,
+            "0 while the last configuration was refused and the one before it is in force.",
+        ),
+        (
+            CONFIG_AGE,
+            "Seconds since the configuration in force was loaded.",
+        ),
     ] {
         describe_gauge!(name, meaning);
     }
@@ -126,19 +141,32 @@ pub(crate) fn session_ended(door: &Door, how: &'static str) {
 
 /// The gauges, which are brought up to date when somebody reads them.
 ///
-/// A gauge keeps its last value for ever, so those of members that are gone have to be remembered and cleared.
+/// A gauge keeps its last value for ever, so those of members, listeners and clusters that are gone have to be
+/// remembered and cleared.
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
-    told: Mutex<BTreeSet<OfMember>>,
+    told: Mutex<BTreeSet<Series>>,
 }
 
-/// What the series of a member are told apart by.
+/// What series are told apart by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct OfMember {
-    cluster: String,
-    member: String,
-    /// Where the series is one listener's.
-    listener: Option<String>,
+enum Series {
+    Cluster {
+        cluster: String,
+    },
+    Listener {
+        cluster: String,
+        listener: String,
+    },
+    Member {
+        cluster: String,
+        member: String,
+    },
+    Place {
+        cluster: String,
+        member: String,
+        listener: String,
+    },
 }
 
 impl Gauges {
@@ -146,9 +174,10 @@ impl Gauges {
     pub(crate) fn show(&self, stats: &Stats) {
         gauge!(BUILD, "version" => stats.version).set(1);
         gauge!(UPTIME).set(stats.uptime_seconds);
+        show_configuration(&stats.configuration);
         let mut now = BTreeSet::new();
         for cluster in &stats.clusters {
-            show_cluster(cluster);
+            show_cluster(cluster, &mut now);
             show_members(cluster, &mut now);
             for listener in &cluster.listeners {
                 show_listener(&cluster.name, listener, &mut now);
@@ -163,29 +192,59 @@ impl Gauges {
     }
 }
 
-impl OfMember {
+impl Series {
     fn labels(&self) -> Vec<(&'static str, String)> {
-        let mut labels = vec![
-            ("cluster", self.cluster.clone()),
-            ("member", self.member.clone()),
-        ];
-        labels.extend(self.listener.clone().map(|name| ("listener", name)));
+        let (cluster, member, listener) = match self {
+            Self::Cluster { cluster } => (cluster, None, None),
+            Self::Listener { cluster, listener } => (cluster, None, Some(listener)),
+            Self::Member { cluster, member } => (cluster, Some(member), None),
+            Self::Place {
+                cluster,
+                member,
+                listener,
+            } => (cluster, Some(member), Some(listener)),
+        };
+        let mut labels = vec![("cluster", cluster.clone())];
+        labels.extend(member.map(|name| ("member", name.clone())));
+        labels.extend(listener.map(|name| ("listener", name.clone())));
         labels
     }
 
     fn clear(&self) {
         let labels = self.labels();
-        if self.listener.is_some() {
-            gauge!(SESSIONS, &labels).set(0);
-        } else {
-            gauge!(LEADER, &labels).set(0);
-            gauge!(MEMBER_OK, &labels).set(0);
-            gauge!(LAG, &labels).set(f64::NAN);
+        match self {
+            Self::Cluster { .. } => {
+                gauge!(PROOF_AGE, &labels).set(f64::NAN);
+                gauge!(ETCD_OK, &labels).set(f64::NAN);
+                gauge!(ALARMS, &labels).set(0);
+            }
+            Self::Listener { .. } => {
+                gauge!(CLIENTS, &labels).set(0);
+                gauge!(HELD, &labels).set(0);
+                // Zero would say that there is an outage.
+                gauge!(TARGETS, &labels).set(f64::NAN);
+            }
+            Self::Member { .. } => {
+                gauge!(LEADER, &labels).set(0);
+                gauge!(MEMBER_OK, &labels).set(0);
+                gauge!(LAG, &labels).set(f64::NAN);
+            }
+            Self::Place { .. } => gauge!(SESSIONS, &labels).set(0),
         }
     }
 }
 
-fn show_cluster(cluster: &ClusterStats) {
+fn show_configuration(configuration: &ConfigurationStats) {
+    gauge!(CONFIG_OK).set(one_if(configuration.refused_because.is_none()));
+    gauge!(CONFIG_AGE).set(configuration.loaded_seconds_ago);
+    counter!(RELOADS, "outcome" => "applied").absolute(configuration.reloads);
+    counter!(RELOADS, "outcome" => "refused").absolute(configuration.refusals);
+}
+
+fn show_cluster(cluster: &ClusterStats, now: &mut BTreeSet<Series>) {
+    now.insert(Series::Cluster {
+        cluster: cluster.name.clone(),
+    });
     let name = &cluster.name;
     let age = cluster.etcd.proof_age_seconds.unwrap_or(f64::INFINITY);
     gauge!(PROOF_AGE, "cluster" => name.clone()).set(age);
@@ -193,12 +252,11 @@ fn show_cluster(cluster: &ClusterStats) {
     gauge!(ALARMS, "cluster" => name.clone()).set(as_f64(cluster.alarms.len()));
 }
 
-fn show_members(cluster: &ClusterStats, now: &mut BTreeSet<OfMember>) {
+fn show_members(cluster: &ClusterStats, now: &mut BTreeSet<Series>) {
     for member in &cluster.members {
-        let series = OfMember {
+        let series = Series::Member {
             cluster: cluster.name.clone(),
             member: member.name.clone(),
-            listener: None,
         };
         let labels = series.labels();
         gauge!(LEADER, &labels).set(one_if(cluster.leader.as_ref() == Some(&member.name)));
@@ -210,15 +268,21 @@ fn show_members(cluster: &ClusterStats, now: &mut BTreeSet<OfMember>) {
     }
 }
 
-fn show_listener(cluster: &str, listener: &ListenerStats, now: &mut BTreeSet<OfMember>) {
+fn show_listener(cluster: &str, listener: &ListenerStats, now: &mut BTreeSet<Series>) {
     let labels = [
         ("cluster", cluster.to_owned()),
         ("listener", listener.name.clone()),
     ];
+    now.insert(Series::Listener {
+        cluster: cluster.to_owned(),
+        listener: listener.name.clone(),
+    });
     gauge!(CLIENTS, &labels).set(listener.clients);
     gauge!(HELD, &labels).set(listener.held);
     let routes = listener.state == "routing";
-    gauge!(TARGETS, &labels).set(as_f64(if routes { listener.targets.len() } else { 0 }));
+    let targets = as_f64(if routes { listener.targets.len() } else { 0 });
+    // A listener that takes no clients is no outage.
+    gauge!(TARGETS, &labels).set(if listener.leaving { f64::NAN } else { targets });
     // Shown from the start: an alert cannot be written on a counter that appears with its first event.
     counter!(ACCEPTED, &labels).increment(0);
     counter!(HELD_TOTAL, &labels).absolute(listener.counters.held_total);
@@ -227,10 +291,10 @@ fn show_listener(cluster: &str, listener: &ListenerStats, now: &mut BTreeSet<OfM
     counter!(ACCEPT_FAILED, &labels).increment(0);
     counter!(CONNECT_FAILED, &labels).increment(0);
     for place in &listener.members {
-        let series = OfMember {
+        let series = Series::Place {
             cluster: cluster.to_owned(),
             member: place.member.clone(),
-            listener: Some(listener.name.clone()),
+            listener: listener.name.clone(),
         };
         gauge!(SESSIONS, &series.labels()).set(place.sessions);
         now.insert(series);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::net::lookup_host;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
@@ -43,7 +44,7 @@ pub struct Poll {
     scope: Scope,
     members: BTreeMap<MemberName, Asked>,
     changed: Arc<Notify>,
-    rest_tls: Option<Arc<Tls>>,
+    rest_tls: Arc<ArcSwapOption<Tls>>,
     tasks: Tasks,
 }
 
@@ -64,9 +65,14 @@ impl Poll {
             scope,
             members: BTreeMap::new(),
             changed: Arc::new(Notify::new()),
-            rest_tls,
+            rest_tls: Arc::new(ArcSwapOption::new(rest_tls)),
             tasks,
         }
+    }
+
+    /// Who speaks https will be met with `rest_tls` from the next question on.
+    pub fn meet_with(&self, rest_tls: Option<Arc<Tls>>) {
+        self.rest_tls.store(rest_tls);
     }
 
     /// Asks these members from now on, and no others.
@@ -123,7 +129,7 @@ impl Poll {
             question: receiver,
             probe: Arc::clone(&probe),
             changed: Arc::clone(&self.changed),
-            rest_tls: self.rest_tls.clone(),
+            rest_tls: Arc::clone(&self.rest_tls),
             doubted: doubts,
         };
         for (task, work) in [("poll rest", true), ("poll postgres", false)] {
@@ -160,7 +166,7 @@ struct Loop {
     question: watch::Receiver<Question>,
     probe: Arc<watch::Sender<Probe>>,
     changed: Arc<Notify>,
-    rest_tls: Option<Arc<Tls>>,
+    rest_tls: Arc<ArcSwapOption<Tls>>,
     doubted: watch::Receiver<Moment>,
 }
 
@@ -233,7 +239,7 @@ impl Loop {
         let Some(api) = &question.api else {
             return Err(NoAnswer::NoAddress);
         };
-        let material = match (api.tls, &self.rest_tls) {
+        let material = match (api.tls, self.rest_tls.load_full()) {
             (false, _) => None,
             (true, Some(tls)) => Some(tls.material()),
             (true, None) => {

@@ -4,7 +4,7 @@
 //! count. A table that changes between the choice and the connection fires that very switch, so there is no
 //! window in which a session could be forgotten and no registry to look in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -117,6 +117,15 @@ pub struct Board {
     generation: watch::Sender<u64>,
 }
 
+impl Snapshot {
+    /// The lane of the listener of that name; `None` if the decision knows no such listener.
+    #[must_use]
+    pub fn lane(&self, listener: &str) -> Option<&Lane> {
+        let mut lanes = self.lanes.iter();
+        lanes.find(|lane| lane.pool.listener == listener)
+    }
+}
+
 impl Board {
     /// A board that shows `first`.
     #[must_use]
@@ -150,7 +159,7 @@ impl Board {
 
 /// The seats of a cluster, kept by control alone.
 #[derive(Debug, Default)]
-pub struct Seats(BTreeMap<(usize, Target), Arc<Seat>>);
+pub struct Seats(BTreeMap<(String, Target), Arc<Seat>>);
 
 impl Seats {
     /// The lanes of `table`, with the seats that are there already and new ones for new targets.
@@ -158,10 +167,9 @@ impl Seats {
         table
             .pools
             .iter()
-            .enumerate()
-            .map(|(number, pool)| {
+            .map(|pool| {
                 let mut seat = |target: &Target| {
-                    let key = (number, target.clone());
+                    let key = (pool.listener.clone(), target.clone());
                     let seat = self
                         .0
                         .entry(key)
@@ -188,8 +196,8 @@ impl Seats {
     /// In this order, a session that chose by the old snapshot finds its switch fired; in the other, it could
     /// choose a seat whose switch nobody will fire again.
     pub fn publish(&mut self, board: &Board, snapshot: Snapshot, change: &Change) -> u64 {
-        let numbers: BTreeMap<String, usize> = (snapshot.table.pools.iter().enumerate())
-            .map(|(number, pool)| (pool.listener.clone(), number))
+        let listeners: BTreeSet<String> = (snapshot.table.pools.iter())
+            .map(|pool| pool.listener.clone())
             .collect();
         let is_news = change
             .events
@@ -198,14 +206,19 @@ impl Seats {
         board.publish(snapshot, is_news);
         let mut ended = 0;
         for end in &change.ends {
-            let Some(number) = numbers.get(&end.listener) else {
-                continue;
-            };
-            if let Some(seat) = self.0.remove(&(*number, end.target.clone())) {
+            if let Some(seat) = self.0.remove(&(end.listener.clone(), end.target.clone())) {
                 ended += u64::from(seat.sessions.load(Ordering::Relaxed));
                 seat.kill(end.because.clone());
             }
         }
+        // A listener goes when its last session has: a session that nothing decides on any more must not be.
+        self.0.retain(|(listener, _), seat| {
+            let stays = listeners.contains(listener);
+            if !stays {
+                seat.kill.cancel();
+            }
+            stays
+        });
         ended
     }
 }

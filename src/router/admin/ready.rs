@@ -7,7 +7,7 @@ use trunkline_core::Moment;
 use trunkline_core::route::{Pool, Verdict};
 use trunkline_io::clock;
 
-use super::Admin;
+use super::{Admin, Shown};
 use crate::door::Door;
 
 /// What a listener does with a client that comes now.
@@ -26,6 +26,10 @@ impl Standing {
     pub(super) fn of(door: &Door, pool: &Pool, now: Moment) -> Self {
         if door.tasks.draining().is_cancelled() {
             return Self::Refusing("the router is draining".to_owned());
+        }
+        if door.leaving {
+            let why = "it was taken out of the configuration; its sessions go on until they end";
+            return Self::Refusing(why.to_owned());
         }
         Self::by(pool, now)
     }
@@ -65,19 +69,20 @@ pub(super) enum Readiness {
 
 /// Looks up `named`, which is `LISTENER` or `CLUSTER/LISTENER` as it stands in a path.
 pub(super) fn of(named: &str, admin: &Admin) -> Readiness {
-    match find(named, &admin.doors).as_slice() {
+    let shown = admin.shown();
+    match find(named, &shown.doors).as_slice() {
         [door] => readiness(door),
-        [] => Readiness::NoSuchListener(format!("there is no such listener; {}", listed(admin))),
+        [] => Readiness::NoSuchListener(format!("there is no such listener; {}", listed(&shown))),
         _ => Readiness::NoSuchListener(format!(
             "several clusters have such a listener; {}",
-            listed(admin)
+            listed(&shown)
         )),
     }
 }
 
 fn readiness(door: &Door) -> Readiness {
     let snapshot = door.snapshot();
-    let Some(lane) = snapshot.lanes.get(door.number) else {
+    let Some(lane) = snapshot.lane(&door.config.name) else {
         return Readiness::NotReady("nothing was decided yet".to_owned());
     };
     match Standing::of(door, &lane.pool, clock::now()) {
@@ -104,11 +109,11 @@ fn find<'d>(named: &str, doors: &'d [Arc<Door>]) -> Vec<&'d Door> {
     doors.iter().map(AsRef::as_ref).filter(is_meant).collect()
 }
 
-fn listed(admin: &Admin) -> String {
-    let names: Vec<String> = admin
+fn listed(shown: &Shown) -> String {
+    let names: Vec<String> = shown
         .doors
         .iter()
-        .map(|door| match admin.clusters.as_slice() {
+        .map(|door| match shown.clusters.as_slice() {
             [_] => format!("/ready/{}", door.config.name),
             _ => format!("/ready/{}/{}", door.cluster, door.config.name),
         })

@@ -23,8 +23,29 @@ pub struct Stats {
     pub uptime_seconds: f64,
     /// Whether it takes no new clients because it is stopping.
     pub draining: bool,
+    /// What became of its configuration.
+    pub configuration: ConfigurationStats,
     /// The clusters, as they are configured.
     pub clusters: Vec<ClusterStats>,
+}
+
+/// What became of the configuration.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConfigurationStats {
+    /// The file, or what it was given by.
+    pub file: String,
+    /// Since when the one in force is.
+    pub loaded_at: String,
+    /// How long that is.
+    pub loaded_seconds_ago: f64,
+    /// How often another one was applied since the start.
+    pub reloads: u64,
+    /// How often one was refused.
+    pub refusals: u64,
+    /// When the last one was refused; `null` where it is in force.
+    pub refused_at: Option<String>,
+    /// Why: every problem, a line each.
+    pub refused_because: Option<String>,
 }
 
 /// One cluster.
@@ -129,6 +150,8 @@ pub struct ListenerStats {
     pub bind: Vec<String>,
     /// Which members it routes to: `primary`, `replicas`, `sync`, `any`, `standby-leader`.
     pub to: &'static str,
+    /// Whether it was taken out of the configuration and goes once its last session has ended.
+    pub leaving: bool,
     /// What it does with a client that comes now: `routing`, `holding`, `refusing`.
     pub state: &'static str,
     /// Why, as a sentence.

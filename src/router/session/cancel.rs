@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Sends `packet` to every member of the door's pool and returns when all have closed, or after two seconds.
 pub(super) async fn pass_on(packet: &[u8], door: &Door) {
     let snapshot = door.snapshot();
-    let Some(lane) = snapshot.lanes.get(door.number) else {
+    let Some(lane) = snapshot.lane(&door.config.name) else {
         return;
     };
     let mut members = JoinSet::new();

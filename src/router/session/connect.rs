@@ -103,7 +103,7 @@ impl Search {
             self.failed.clear();
         }
         let snapshot = self.door.snapshot();
-        let Some(lane) = snapshot.lanes.get(self.door.number) else {
+        let Some(lane) = snapshot.lane(&self.door.config.name) else {
             return Attempt::NoTarget(Because::EmptyPool);
         };
         match &lane.pool.verdict {
@@ -163,7 +163,7 @@ impl Search {
     /// Whether the newest decision routes to this very seat, and still holds.
     fn is_routed_to(&self, seat: &Arc<Seat>) -> bool {
         let snapshot = self.door.snapshot();
-        snapshot.lanes.get(self.door.number).is_some_and(|lane| {
+        snapshot.lane(&self.door.config.name).is_some_and(|lane| {
             lane.pool.verdict == Verdict::Route
                 && clock::now() <= lane.pool.valid_until
                 && lane.targets.iter().any(|target| Arc::ptr_eq(target, seat))

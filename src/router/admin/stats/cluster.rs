@@ -9,8 +9,10 @@ use trunkline_core::proof::P1_LIVE;
 use trunkline_core::{MemberName, Moment, Observed};
 use trunkline_io::clock;
 
-use super::{ClusterStats, DecisionStats, EtcdStats, ListenerStats, Stats, member};
-use crate::admin::Admin;
+use super::{
+    ClusterStats, ConfigurationStats, DecisionStats, EtcdStats, ListenerStats, Stats, member,
+};
+use crate::admin::{Admin, Configuration};
 use crate::door::Door;
 use crate::published::Snapshot;
 
@@ -58,9 +60,10 @@ impl Stats {
     /// Everything, as of now.
     pub(in crate::admin) fn of(admin: &Admin) -> Self {
         let as_of = AsOf::now();
-        let clusters = admin.clusters.iter().map(|running| {
+        let shown = admin.shown();
+        let clusters = shown.clusters.iter().map(|running| {
             let snapshot = running.board.current();
-            let mut stats = ClusterStats::of(&running.cluster, &snapshot, &admin.doors, &as_of);
+            let mut stats = ClusterStats::of(&running.cluster, &snapshot, &shown.doors, &as_of);
             stats.alarms.extend(running.certificates.concerns());
             stats
         });
@@ -69,7 +72,23 @@ impl Stats {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: as_of.age(admin.began),
             draining: admin.tasks.draining().is_cancelled(),
+            configuration: ConfigurationStats::of(&shown.configuration, &as_of),
             clusters: clusters.collect(),
+        }
+    }
+}
+
+impl ConfigurationStats {
+    fn of(configuration: &Configuration, as_of: &AsOf) -> Self {
+        let refused = configuration.refused.as_ref();
+        Self {
+            file: configuration.file.clone(),
+            loaded_at: as_of.at(configuration.loaded),
+            loaded_seconds_ago: as_of.age(configuration.loaded),
+            reloads: configuration.reloads,
+            refusals: configuration.refusals,
+            refused_at: refused.map(|(at, _)| as_of.at(*at)),
+            refused_because: refused.map(|(_, because)| because.clone()),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::published::{Lane, Seat, Snapshot};
 impl ListenerStats {
     /// A listener, by the snapshot its sessions route by; `None` if that knows no such listener.
     pub(super) fn of(door: &Door, snapshot: &Snapshot, as_of: &AsOf) -> Option<Self> {
-        let lane = snapshot.lanes.get(door.number)?;
+        let lane = snapshot.lane(&door.config.name)?;
         let pool = &lane.pool;
         let standing = Standing::of(door, pool, as_of.now);
         let count = &door.count;
@@ -24,6 +24,7 @@ impl ListenerStats {
             name: door.config.name.clone(),
             bind: door.config.bind.iter().map(ToString::to_string).collect(),
             to: door.config.to.as_str(),
+            leaving: door.leaving,
             state: standing.word(),
             because: match &standing {
                 Standing::Routing => destination(door, pool, snapshot),

@@ -152,7 +152,7 @@ fn readers_without_a_replica_are_told_to_fall_back() {
 #[test]
 fn sessions_are_counted_where_they_are() {
     let admin = Stand::new("counted").admin();
-    let snapshot = admin.clusters[0].board.current();
+    let snapshot = admin.shown().clusters[0].board.current();
     let seat = &snapshot.lanes[1].targets[0];
     seat.sessions
         .fetch_add(4, std::sync::atomic::Ordering::Relaxed);
@@ -168,8 +168,9 @@ fn sessions_are_counted_where_they_are() {
 #[test]
 fn a_decision_that_is_too_old_routes_nobody() {
     let admin = Stand::new("old").admin();
-    let snapshot = admin.clusters[0].board.current();
-    let (door, pool) = (&admin.doors[0], &snapshot.lanes[0].pool);
+    let shown = admin.shown();
+    let snapshot = shown.clusters[0].board.current();
+    let (door, pool) = (&shown.doors[0], &snapshot.lanes[0].pool);
     assert_eq!(Standing::of(door, pool, snapshot.at), Standing::Routing);
     let later = pool.valid_until.after(Duration::from_millis(1));
     assert_eq!(Standing::of(door, pool, later).word(), "holding");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::stand::Stand;
 use crate::admin::{Admin, CONNECTIONS, HEAD, serve};
@@ -18,7 +19,10 @@ async fn started(admin: Arc<Admin>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let tasks = admin.tasks.clone();
-    tasks.spawn("stats", serve(listener, admin));
+    tasks.spawn(
+        "stats",
+        serve(Arc::new(listener), admin, CancellationToken::new()),
+    );
     address
 }
 

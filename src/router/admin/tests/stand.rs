@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use trunkline_core::cluster::{ClusterView, KeyValue};
 use trunkline_core::config::router::{Cluster, Etcd};
 use trunkline_core::follow::{EndpointId, Trouble};
@@ -21,9 +21,8 @@ use trunkline_io::clock;
 use trunkline_io::metrics::Recorder;
 use trunkline_io::shutdown::Tasks;
 
-use crate::admin::Admin;
 use crate::admin::stats::Stats;
-use crate::certificates::Certificates;
+use crate::admin::{Admin, Configuration, Shown};
 use crate::control::Running;
 use crate::door::Door;
 use crate::published::{Board, Seats, Snapshot};
@@ -117,11 +116,16 @@ impl Stand {
         let tasks = stands[0].tasks.clone();
         let running: Vec<Running> = stands.iter().map(|stand| stand.running()).collect();
         let doors = running.iter().flat_map(|running| {
-            let listeners = 0..running.cluster.listeners.len();
-            listeners.map(|number| Arc::new(Door::new(running, number, &tasks).unwrap()))
+            let listeners = running.cluster.listeners.iter();
+            listeners.map(|listener| Arc::new(Door::new(running, listener.clone(), &tasks)))
         });
-        let doors = doors.collect();
-        Arc::new(Admin::new(running, doors, RECORDER.clone(), tasks))
+        let shown = Shown {
+            doors: doors.collect(),
+            clusters: running,
+            configuration: Configuration::none(clock::now()),
+        };
+        let shown = Arc::new(ArcSwap::from_pointee(shown));
+        Arc::new(Admin::new(shown, RECORDER.clone(), tasks))
     }
 
     /// `/stats.json`, read back.
@@ -130,15 +134,8 @@ impl Stand {
     }
 
     fn running(&self) -> Running {
-        Running {
-            cluster: Arc::new(self.cluster.clone()),
-            board: Arc::new(Board::new(self.look())),
-            doubts: mpsc::channel(1).0,
-            certificates: Certificates {
-                etcd: None,
-                rest: None,
-            },
-        }
+        let board = Arc::new(Board::new(self.look()));
+        Running::deaf(Arc::new(self.cluster.clone()), board)
     }
 
     /// Looks twice, as control does: a second ago with nothing but etcd's word, and now with the answers.

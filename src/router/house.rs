@@ -1,0 +1,477 @@
+//! What runs now (clusters, listeners, ports), and how another configuration takes its place.
+//!
+//! In two phases: [`House::prepare`] does everything that can fail and changes nothing, [`House::commit`] cannot
+//! fail. What stays the same is not touched: a socket keeps its queue of clients, a session whatever it came under. What
+//! is different between two configurations is worked out in `trunkline_core::reload`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use trunkline_core::config::Problems;
+use trunkline_core::config::router::{Cluster, Key, Listener, Router, Written};
+use trunkline_core::reload::{self, Owner, Plan, Port, Source, Step};
+use trunkline_io::clock;
+use trunkline_io::shutdown::Tasks;
+
+use crate::admin::{self, Admin, Configuration, Shown};
+use crate::certificates::Certificates;
+use crate::control::{self, Running};
+use crate::door::Door;
+use crate::listener;
+use crate::ports::{self, PassedSockets};
+
+/// Everything that depends on the configuration.
+#[derive(Debug)]
+pub(crate) struct House {
+    config: Router,
+    clusters: Vec<Running>,
+    doors: Vec<Arc<Door>>,
+    ports: Vec<Open>,
+    passed: PassedSockets,
+    shown: Arc<ArcSwap<Shown>>,
+    admin: Arc<Admin>,
+    tasks: Tasks,
+}
+
+/// A port that somebody answers on.
+#[derive(Debug)]
+struct Open {
+    port: Port,
+    socket: Arc<TcpListener>,
+    /// The listener's door; the stats page has none.
+    door: Option<Arc<Door>>,
+    stop: CancellationToken,
+}
+
+/// All that a configuration needs and that could have failed.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    ports: Vec<(Port, Arc<TcpListener>)>,
+    begun: Vec<Running>,
+    /// For clusters that are followed already and are to be met with other certificates, by their names.
+    certificates: BTreeMap<String, Certificates>,
+    steps: Vec<Step>,
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        // Those that were not taken over: the configuration was refused.
+        for running in &self.begun {
+            running.stop();
+        }
+    }
+}
+
+impl House {
+    /// An empty house: nothing is configured yet.
+    pub(crate) fn new(
+        passed: PassedSockets,
+        admin: impl FnOnce(Arc<ArcSwap<Shown>>) -> Admin,
+        tasks: &Tasks,
+    ) -> Self {
+        let shown = Arc::new(ArcSwap::from_pointee(Shown {
+            clusters: Vec::new(),
+            doors: Vec::new(),
+            configuration: Configuration::none(clock::now()),
+        }));
+        Self {
+            config: Router::new(Vec::new()),
+            clusters: Vec::new(),
+            doors: Vec::new(),
+            ports: Vec::new(),
+            passed,
+            admin: Arc::new(admin(Arc::clone(&shown))),
+            shown,
+            tasks: tasks.clone(),
+        }
+    }
+
+    /// The configuration in force.
+    pub(crate) const fn config(&self) -> &Router {
+        &self.config
+    }
+
+    /// What there is to show, always the newest.
+    pub(crate) const fn shown(&self) -> &Arc<ArcSwap<Shown>> {
+        &self.shown
+    }
+
+    /// How many clients are connected.
+    pub(crate) fn clients(&self) -> u32 {
+        let clients = |door: &Arc<Door>| {
+            let clients = &door.count.clients;
+            clients.load(std::sync::atomic::Ordering::Relaxed)
+        };
+        self.doors.iter().map(clients).sum()
+    }
+
+    /// Gets ready for the configuration that the router starts with.
+    ///
+    /// # Errors
+    /// As [`House::prepare`].
+    pub(crate) async fn furnish(&self, written: &Written) -> Result<Prepared, Problems> {
+        let ports = reload::ports(&written.router, self.passed.known());
+        let steps = Vec::new();
+        self.ready(Plan { ports, steps }, written).await
+    }
+
+    /// Gets ready for another configuration and changes nothing: opens new ports, begins to follow new clusters.
+    ///
+    /// # Errors
+    /// Everything for which it cannot be applied.
+    pub(crate) async fn prepare(&self, written: &Written) -> Result<Prepared, Problems> {
+        let stays = |cluster: &Cluster| {
+            let mut configured = self.config.clusters.iter();
+            configured.any(|configured| configured.name == cluster.name)
+        };
+        let followed = self.clusters.iter().map(|running| running.cluster.as_ref());
+        let leaving: Vec<&Cluster> = followed.filter(|cluster| !stays(cluster)).collect();
+        let known = self.passed.known();
+        let plan = reload::plan(&self.config, &leaving, &written.router, known).map_err(|no| {
+            written.refused(no.into_iter().map(|no| (no.key, no.what, no.expected)))
+        })?;
+        self.ready(plan, written).await
+    }
+
+    async fn ready(&self, plan: Plan, written: &Written) -> Result<Prepared, Problems> {
+        let mut prepared = Prepared {
+            ports: Vec::new(),
+            begun: Vec::new(),
+            certificates: BTreeMap::new(),
+            steps: plan.steps,
+        };
+        let mut missing = Vec::new();
+        for port in plan.ports {
+            match self.socket(&port.source).await {
+                Ok(socket) => prepared.ports.push((port, socket)),
+                Err(cause) => missing.push(self.no_port(&port, &cause)),
+            }
+        }
+        if !missing.is_empty() {
+            return Err(written.refused(missing));
+        }
+        for cluster in &written.router.clusters {
+            self.ready_for(cluster, written, &mut prepared)
+                .map_err(|because| written.unusable(vec![because]))?;
+        }
+        Ok(prepared)
+    }
+
+    /// Reads the certificates of `cluster` and begins to follow it, as far as that is not done.
+    fn ready_for(
+        &self,
+        cluster: &Cluster,
+        written: &Written,
+        prepared: &mut Prepared,
+    ) -> Result<(), String> {
+        let running = self.running(&cluster.name);
+        let had = running.map(|running| (&running.cluster.etcd, &running.cluster.restapi));
+        if had == Some((&cluster.etcd, &cluster.restapi)) {
+            return Ok(());
+        }
+        let certificates = Certificates::load(cluster).map_err(|unusable| unusable.to_string())?;
+        if running.is_some() {
+            prepared
+                .certificates
+                .insert(cluster.name.clone(), certificates);
+            return Ok(());
+        }
+        let state = written.router.state.as_deref();
+        let running = control::start(Arc::new(cluster.clone()), certificates, state, &self.tasks);
+        let no_timer =
+            |cause| format!("cluster {}: the system has no timer: {cause}", cluster.name);
+        prepared.begun.push(running.map_err(no_timer)?);
+        Ok(())
+    }
+
+    /// The socket itself: the one that is open already, the one that was passed, or a new one.
+    async fn socket(&self, source: &Source) -> io::Result<Arc<TcpListener>> {
+        if let Some(open) = self.ports.iter().find(|open| open.port.source == *source) {
+            return Ok(Arc::clone(&open.socket));
+        }
+        match source {
+            Source::Bind(bind) => ports::open(bind).await.map(Arc::new),
+            Source::Passed(number) => self.passed.get(*number),
+        }
+    }
+
+    fn no_port(&self, port: &Port, cause: &io::Error) -> (Key, String, String) {
+        let key = match &port.owner {
+            Owner::Listener { cluster, listener } => {
+                Key::Listener(cluster.clone(), listener.clone(), "bind")
+            }
+            Owner::Stats => Key::Whole("stats.bind"),
+        };
+        let what = match &port.source {
+            Source::Bind(bind) => format!("cannot listen on {bind}: {cause}"),
+            Source::Passed(_) => format!("cannot listen: {cause}"),
+        };
+        let is_ours = cause.kind() == io::ErrorKind::AddrInUse && !self.ports.is_empty();
+        let expected = if is_ours {
+            "write another address or port; one that overlaps a port of this very router takes a restart"
+        } else {
+            "write another address or port, or free this one"
+        };
+        (key, what, expected.to_owned())
+    }
+
+    /// Puts the configuration in place of the one in force.
+    pub(crate) async fn commit(&mut self, written: &Written, mut prepared: Prepared) {
+        let wanted = &written.router;
+        self.follow(wanted, &mut prepared).await;
+        self.hang_doors(wanted);
+        self.open_ports(std::mem::take(&mut prepared.ports));
+        self.config = wanted.clone();
+        self.tell_unused();
+        let was = self.shown.load();
+        let is_first = was.clusters.is_empty();
+        let configuration = Configuration {
+            file: written.warnings.file.clone(),
+            loaded: clock::now(),
+            reloads: was.configuration.reloads + u64::from(!is_first),
+            refusals: was.configuration.refusals,
+            refused: None,
+        };
+        self.show(configuration);
+        if !is_first {
+            let steps: Vec<String> = prepared.steps.iter().map(ToString::to_string).collect();
+            let changes = match steps.as_slice() {
+                [] => "nothing has changed".to_owned(),
+                steps => steps.join("; "),
+            };
+            tracing::info!(
+                file = written.warnings.file,
+                "the configuration was read again: {changes}"
+            );
+        }
+    }
+
+    /// Notes that a configuration was refused; the old one stays in force.
+    pub(crate) fn refused(&self, problems: &Problems) {
+        let mut configuration = self.shown.load().configuration.clone();
+        configuration.refusals += 1;
+        configuration.refused = Some((clock::now(), problems.to_string()));
+        self.show(configuration);
+        let because: Vec<String> = problems.lines().collect();
+        tracing::error!(
+            "the new configuration is refused, the old one stays in force: {}",
+            because.join("; ")
+        );
+    }
+
+    /// Has every cluster decided on by its new rules before a client can meet them.
+    async fn follow(&mut self, wanted: &Router, prepared: &mut Prepared) {
+        let mut begun = std::mem::take(&mut prepared.begun);
+        for cluster in &wanted.clusters {
+            let place = self
+                .clusters
+                .iter()
+                .position(|it| it.cluster.name == cluster.name);
+            match place.and_then(|place| self.clusters.get_mut(place)) {
+                Some(running) => {
+                    let cluster = with_leaving(cluster, &running.cluster);
+                    if cluster != *running.cluster {
+                        let certificates = prepared.certificates.remove(&cluster.name);
+                        *running = running.told(Arc::new(cluster), certificates).await;
+                    }
+                }
+                None => {
+                    let place = begun.iter().position(|it| it.cluster.name == cluster.name);
+                    self.clusters
+                        .extend(place.map(|place| begun.swap_remove(place)));
+                }
+            }
+        }
+    }
+
+    /// A door for every listener; one that stays as it is keeps its own.
+    fn hang_doors(&mut self, wanted: &Router) {
+        let mut doors = Vec::new();
+        for cluster in &wanted.clusters {
+            for listener in &cluster.listeners {
+                let had = self.door(&cluster.name, &listener.name);
+                match (had, self.running(&cluster.name)) {
+                    (Some(had), _) if had.config == *listener && !had.leaving => {
+                        doors.push(Arc::clone(had));
+                    }
+                    (Some(had), _) => doors.push(Arc::new(had.told(listener.clone(), false))),
+                    (None, Some(running)) => {
+                        doors.push(Arc::new(Door::new(running, listener.clone(), &self.tasks)));
+                    }
+                    (None, None) => {}
+                }
+            }
+        }
+        for had in &self.doors {
+            let is_the_same = |door: &Arc<Door>| door.is_called(&had.cluster, &had.config.name);
+            if doors.iter().any(is_the_same) {
+                continue;
+            }
+            doors.push(if had.leaving {
+                Arc::clone(had)
+            } else {
+                Arc::new(had.told(had.config.clone(), true))
+            });
+        }
+        self.doors = doors;
+    }
+
+    /// Has somebody answer on every port: new ones are open before old ones close.
+    fn open_ports(&mut self, ports: Vec<(Port, Arc<TcpListener>)>) {
+        let mut had = std::mem::take(&mut self.ports);
+        for (port, socket) in ports {
+            let door = match &port.owner {
+                Owner::Listener { cluster, listener } => self.door(cluster, listener).cloned(),
+                Owner::Stats => None,
+            };
+            let place = had.iter().position(|open| open.port.source == port.source);
+            let before = place.map(|place| had.swap_remove(place));
+            if let Some(open) = &before
+                && open.port.owner == port.owner
+                && is_same(open.door.as_ref(), door.as_ref())
+            {
+                self.ports.extend(before);
+                continue;
+            }
+            // The socket is the same, or new: nobody who has connected to it is lost.
+            let stop = CancellationToken::new();
+            match &door {
+                Some(door) => {
+                    let accepting =
+                        listener::accept(Arc::clone(&socket), Arc::clone(door), stop.clone());
+                    self.tasks.spawn("listener", accepting);
+                }
+                None => {
+                    let serving =
+                        admin::serve(Arc::clone(&socket), Arc::clone(&self.admin), stop.clone());
+                    self.tasks.spawn("stats", serving);
+                }
+            }
+            if let Some(open) = before {
+                open.stop.cancel();
+            }
+            self.ports.push(Open {
+                port,
+                socket,
+                door,
+                stop,
+            });
+        }
+        for open in had {
+            open.stop.cancel();
+            if let Some(door) = open.door {
+                self.tasks
+                    .spawn("last call", listener::last_call(open.socket, door));
+            }
+        }
+    }
+
+    /// Lets go of listeners and clusters that were taken out and have no client left.
+    pub(crate) async fn sweep(&mut self) {
+        let is_over = |door: &Arc<Door>| door.leaving && door.is_empty();
+        if !self.doors.iter().any(is_over) {
+            return;
+        }
+        let (over, doors): (Vec<_>, Vec<_>) = self.doors.drain(..).partition(is_over);
+        self.doors = doors;
+        for door in over {
+            let name = &door.config.name;
+            tracing::info!(
+                cluster = door.cluster,
+                listener = name,
+                "the last client of a listener that was taken out has left"
+            );
+        }
+        let mut clusters = Vec::new();
+        for running in std::mem::take(&mut self.clusters) {
+            let cluster = &running.cluster;
+            let listeners = cluster.listeners.iter();
+            let left: Vec<Listener> = listeners
+                .filter(|listener| self.door(&cluster.name, &listener.name).is_some())
+                .cloned()
+                .collect();
+            if left.is_empty() {
+                running.stop();
+                tracing::info!(
+                    cluster = cluster.name,
+                    "a cluster that was taken out is no longer followed"
+                );
+            } else if left.len() == cluster.listeners.len() {
+                clusters.push(running);
+            } else {
+                let cluster = Cluster {
+                    listeners: left,
+                    ..Cluster::clone(cluster)
+                };
+                clusters.push(running.told(Arc::new(cluster), None).await);
+            }
+        }
+        self.clusters = clusters;
+        self.show(self.shown.load().configuration.clone());
+    }
+
+    /// Lets nobody new in. The stats page goes on.
+    pub(crate) fn close_listeners(&mut self) {
+        self.ports.retain(|open| open.door.is_none());
+    }
+
+    fn show(&self, configuration: Configuration) {
+        self.shown.store(Arc::new(Shown {
+            clusters: self.clusters.clone(),
+            doors: self.doors.clone(),
+            configuration,
+        }));
+    }
+
+    fn tell_unused(&self) {
+        let ports: Vec<Port> = self.ports.iter().map(|open| open.port.clone()).collect();
+        for number in reload::unused(&ports, self.passed.known()) {
+            if let Some(passed) = self.passed.known().get(number) {
+                let address = passed.address.map(|address| address.to_string());
+                tracing::warn!(
+                    name = passed.name,
+                    address,
+                    "nobody answers on a socket that the service manager opened: clients hang there; stop its socket \
+                     unit, or name it as a listener"
+                );
+            }
+        }
+    }
+
+    fn running(&self, name: &str) -> Option<&Running> {
+        let mut clusters = self.clusters.iter();
+        clusters.find(|running| running.cluster.name == name)
+    }
+
+    fn door(&self, cluster: &str, listener: &str) -> Option<&Arc<Door>> {
+        let mut doors = self.doors.iter();
+        doors.find(|door| door.is_called(cluster, listener))
+    }
+}
+
+/// `wanted` with the listeners that `running` has beside: their sessions are to be decided on until they end.
+fn with_leaving(wanted: &Cluster, running: &Cluster) -> Cluster {
+    let mut cluster = wanted.clone();
+    let is_wanted = |listener: &&Listener| {
+        let mut listeners = wanted.listeners.iter();
+        listeners.any(|wanted| wanted.name == listener.name)
+    };
+    let leaving = running
+        .listeners
+        .iter()
+        .filter(|listener| !is_wanted(listener));
+    cluster.listeners.extend(leaving.cloned());
+    cluster
+}
+
+fn is_same(one: Option<&Arc<Door>>, other: Option<&Arc<Door>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
