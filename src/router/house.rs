@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use trunkline_core::config::Problems;
 use trunkline_core::config::router::{Cluster, Key, Listener, Router, Written};
@@ -23,6 +25,9 @@ use crate::control::{self, Running};
 use crate::door::Door;
 use crate::listener;
 use crate::ports::{self, PassedSockets};
+
+/// How long it may take until nobody answers on a port that is closed.
+const CLOSES: Duration = Duration::from_secs(1);
 
 /// Everything that depends on the configuration.
 #[derive(Debug)]
@@ -45,6 +50,21 @@ struct Open {
     /// The listener's door; the stats page has none.
     door: Option<Arc<Door>>,
     stop: CancellationToken,
+    /// Fires when nobody answers any more.
+    stopped: CancellationToken,
+}
+
+impl Open {
+    /// Closes the port; when this returns, it can be opened anew.
+    async fn close(self) {
+        self.stop.cancel();
+        if timeout(CLOSES, self.stopped.cancelled()).await.is_err() {
+            tracing::error!(owner = %self.port.owner, "a port that was taken out is still open");
+        }
+        if let Some(door) = self.door {
+            listener::last_call(&self.socket, &door).await;
+        }
+    }
 }
 
 /// All that a configuration needs and that could have failed.
@@ -224,7 +244,7 @@ impl House {
         let wanted = &written.router;
         self.follow(wanted, &mut prepared).await;
         self.hang_doors(wanted);
-        self.open_ports(std::mem::take(&mut prepared.ports));
+        self.open_ports(std::mem::take(&mut prepared.ports)).await;
         self.config = wanted.clone();
         self.tell_unused();
         let was = self.shown.load();
@@ -321,7 +341,7 @@ impl House {
     }
 
     /// Has somebody answer on every port: new ones are open before old ones close.
-    fn open_ports(&mut self, ports: Vec<(Port, Arc<TcpListener>)>) {
+    async fn open_ports(&mut self, ports: Vec<(Port, Arc<TcpListener>)>) {
         let mut had = std::mem::take(&mut self.ports);
         for (port, socket) in ports {
             let door = match &port.owner {
@@ -338,35 +358,43 @@ impl House {
                 continue;
             }
             // The socket is the same, or new: nobody who has connected to it is lost.
-            let stop = CancellationToken::new();
-            match &door {
-                Some(door) => {
-                    let accepting =
-                        listener::accept(Arc::clone(&socket), Arc::clone(door), stop.clone());
-                    self.tasks.spawn("listener", accepting);
-                }
-                None => {
-                    let serving =
-                        admin::serve(Arc::clone(&socket), Arc::clone(&self.admin), stop.clone());
-                    self.tasks.spawn("stats", serving);
-                }
-            }
+            let open = self.answer(port, socket, door);
+            self.ports.push(open);
             if let Some(open) = before {
                 open.stop.cancel();
             }
-            self.ports.push(Open {
-                port,
-                socket,
-                door,
-                stop,
-            });
         }
         for open in had {
-            open.stop.cancel();
-            if let Some(door) = open.door {
-                self.tasks
-                    .spawn("last call", listener::last_call(open.socket, door));
+            open.close().await;
+        }
+    }
+
+    /// Has the listener, or the stats page, answer on `socket`.
+    fn answer(&self, port: Port, socket: Arc<TcpListener>, door: Option<Arc<Door>>) -> Open {
+        let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
+        let (answers, told, says) = (Arc::clone(&socket), stop.clone(), stopped.clone());
+        match &door {
+            Some(door) => {
+                let accepting = listener::accept(answers, Arc::clone(door), told);
+                self.tasks.spawn("listener", async move {
+                    accepting.await;
+                    says.cancel();
+                });
             }
+            None => {
+                let serving = admin::serve(answers, Arc::clone(&self.admin), told);
+                self.tasks.spawn("stats", async move {
+                    serving.await;
+                    says.cancel();
+                });
+            }
+        }
+        Open {
+            port,
+            socket,
+            door,
+            stop,
+            stopped,
         }
     }
 

@@ -41,10 +41,10 @@ pub async fn accept(listener: Arc<TcpListener>, door: Arc<Door>, stop: Cancellat
 }
 
 /// Accepts who is connected already, before the socket is closed: to them it was open.
-pub async fn last_call(listener: Arc<TcpListener>, door: Arc<Door>) {
+pub async fn last_call(listener: &TcpListener, door: &Arc<Door>) {
     for _ in 0..LAST_CALL {
         match timeout(IN_THE_QUEUE, listener.accept()).await {
-            Ok(Ok((client, _))) => admit(client, &door),
+            Ok(Ok((client, _))) => admit(client, door),
             Ok(Err(_)) | Err(_) => return,
         }
     }

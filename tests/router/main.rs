@@ -14,6 +14,7 @@ mod load;
 mod lock;
 mod memory;
 mod opening;
+mod reload;
 mod routing;
 mod rude_clients;
 mod silence;

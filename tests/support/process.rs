@@ -151,6 +151,11 @@ impl Process {
         self.signal(Signal::INT)
     }
 
+    /// Has it read its configuration again (SIGHUP).
+    pub fn hang_up(&self) -> Result<()> {
+        self.signal(Signal::HUP)
+    }
+
     /// Freezes it (SIGSTOP): its sockets stay open and nobody answers.
     pub fn freeze(&self) -> Result<()> {
         self.signal(Signal::STOP)
