@@ -7,6 +7,7 @@
 
 mod address_recycled;
 mod cancel;
+mod certificates;
 mod etcd_frozen;
 mod etcd_member_dies;
 mod etcd_quorum;

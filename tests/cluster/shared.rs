@@ -44,6 +44,15 @@ pub(crate) async fn on_the_cluster(test: impl AsyncFnOnce(&mut Stand) -> Result<
     Ok(())
 }
 
+/// Runs `test` on a cluster of its own, whose etcd and REST APIs ask for certificates, while nobody else's is busy.
+pub(crate) async fn on_a_cluster_with_tls(
+    test: impl AsyncFnOnce(&mut Stand) -> Result<()>,
+) -> Result<()> {
+    let _quiet = CLUSTER.lock().await;
+    let mut stand = Stand::start_with_tls(settings()).await?;
+    test(&mut stand).await
+}
+
 /// Shorter rounds than Patroni's defaults, so that what waits for a round or for the end of a lease
 /// does not wait for half a minute.
 fn settings() -> Settings {

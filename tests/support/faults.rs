@@ -38,6 +38,8 @@ macro_rules! faults {
 faults! {
     /// `patronictl switchover`.
     Switchover = "planned switchover",
+    /// The same, then SIGKILL to the leading member, of an etcd that asks for certificates as REST does.
+    SwitchoverTls = "switchover, etcd dies; certificates needed",
     /// SIGKILL to the primary's postmaster.
     PostgresqlKilled = "primary's PostgreSQL killed",
     /// `systemctl stop patroni` on the leader.

@@ -130,6 +130,10 @@ fn texts(record: &Record, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ("write refused", &record.writes_refused),
     ] {
         for (text, times) in texts {
+            // libpq begins by naming the server; what it heard there comes after that.
+            let text = text
+                .split_once(" failed: ")
+                .map_or(text.as_str(), |(_, heard)| heard);
             let told: String = format!("{times:>6} x {what}: {text}")
                 .chars()
                 .map(|c| if c.is_ascii_graphic() { c } else { ' ' })
