@@ -41,7 +41,7 @@ pub(super) fn pool(
         valid_until = valid_until.min(instead.valid_until);
     }
     if !places.values().any(serves) {
-        keep_the_silent(&mut places, listener, ledger, s);
+        keep_the_silent(&mut places, ledger);
     }
     leave_out_lower_tiers(&mut places, listener, ledger);
     let targets: Vec<Target> = places
@@ -190,12 +190,7 @@ fn leader_position(s: &Snapshot<'_>) -> Option<Lsn> {
 
 /// Where the pool is empty because nobody answers, and there is nothing to fall back to, those that etcd says are
 /// running are kept.
-fn keep_the_silent(
-    places: &mut BTreeMap<MemberName, Place>,
-    listener: &Listener,
-    ledger: &Ledger,
-    s: &Snapshot<'_>,
-) {
+fn keep_the_silent(places: &mut BTreeMap<MemberName, Place>, ledger: &Ledger) {
     for (name, place) in places {
         let Some(known) = ledger.members().get(name) else {
             continue;
@@ -203,12 +198,7 @@ fn keep_the_silent(
         let runs = known.published.state == Some(State::Running)
             && known.published.role == Some(Role::Replica);
         // A member without a key has only its REST API to speak for it.
-        if *place == Place::Out(Out::NoAnswer)
-            && known.was_up
-            && known.keyless.is_none()
-            && runs
-            && (listener.to != To::Sync || is_sync(name, s))
-        {
+        if *place == Place::Out(Out::NoAnswer) && known.was_up && known.keyless.is_none() && runs {
             *place = Place::Kept;
         }
     }

@@ -1,5 +1,10 @@
 //! A bench for [`Follow`]: keys as Patroni writes them, headers, and shorthands for asking and answering.
 
+#![allow(
+    dead_code,
+    reason = "each test binary that has this module uses another part of it"
+)]
+
 use std::time::Duration;
 
 use trunkline_core::cluster::{ClusterView, KeyValue};

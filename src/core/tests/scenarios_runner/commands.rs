@@ -151,6 +151,9 @@ fn detailed(mut document: Document, details: &[&str]) -> Result<Document, String
             ("timeline", number) => {
                 document.timeline = number.parse().map_err(|_| "not a timeline")?;
             }
+            ("until", millis) => {
+                document.until = Some(millis.parse().map_err(|_| "not milliseconds")?);
+            }
             _ => return Err(format!("no such detail: {detail}")),
         }
     }

@@ -151,6 +151,11 @@ impl World {
         self.probes.get(member)
     }
 
+    /// What the router remembers.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// The names of the members.
     pub(crate) fn names(&self) -> Vec<String> {
         self.nodes.keys().map(ToString::to_string).collect()

@@ -35,6 +35,8 @@ pub(crate) struct Document {
     pub(crate) timeline: u32,
     /// Its position: what a primary wrote, what a replica replayed.
     pub(crate) at: Option<u64>,
+    /// How many milliseconds its agent will go on as primary without etcd, where it says so.
+    pub(crate) until: Option<u64>,
     /// The name it answers under.
     pub(crate) name: String,
     /// The scope it answers under.
@@ -98,6 +100,7 @@ impl Document {
             state: state.to_owned(),
             timeline: 1,
             at: Some(1_000),
+            until: None,
             name: name.to_owned(),
             scope: SCOPE.to_owned(),
             system_id: SYSTEM_ID.to_owned(),
@@ -111,7 +114,7 @@ impl Document {
             (Some(at), false) => json!({ "received_location": at, "replayed_location": at }),
             (None, _) => json!({}),
         };
-        json!({
+        let mut body = json!({
             "state": self.state,
             "role": self.role,
             "server_version": 150_020,
@@ -119,7 +122,10 @@ impl Document {
             "timeline": self.timeline,
             "database_system_identifier": self.system_id,
             "patroni": { "version": "4.1.5", "scope": self.scope, "name": self.name },
-        })
-        .to_string()
+        });
+        if let Some(until) = self.until {
+            body["leader_until_ms"] = json!(until);
+        }
+        body.to_string()
     }
 }
