@@ -64,8 +64,7 @@ fn admit(client: TcpStream, door: &Arc<Door>) {
     };
     let served = Arc::clone(door);
     door.tasks.spawn("session", async move {
-        session::serve(client, served).await;
-        drop(counted);
+        session::serve(client, served, counted).await;
     });
 }
 

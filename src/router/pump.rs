@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::session::ending::Ending;
 use crate::socket;
@@ -18,6 +18,9 @@ use copy::Direction;
 
 /// How long what a server had sent may take to reach a client whose session was killed.
 const LAST_BYTES: Duration = Duration::from_millis(100);
+/// How long the rest of such a session waits once its client was told: thousands end together, and telling a client
+/// is a third of the work.
+const OTHERS_FIRST: Duration = Duration::from_millis(100);
 /// How long a half that was closed may stay unanswered while the other half is silent.
 const HALF_CLOSED: Duration = Duration::from_secs(15 * 60);
 
@@ -40,6 +43,8 @@ pub struct Pump {
     /// How the side that closed first did so.
     closed: Option<Ending>,
     bytes: Bytes,
+    /// Whether the client took everything that was delivered at the end.
+    took_all: bool,
 }
 
 /// What one step came to.
@@ -61,6 +66,7 @@ impl Pump {
             down,
             closed: None,
             bytes,
+            took_all: true,
         }
     }
 
@@ -128,20 +134,48 @@ impl Pump {
         }
     }
 
-    /// The end of a killed session: nothing more from the client; what the server had already sent is delivered,
-    /// for a tenth of a second; then the client sees the end, in order if it takes it and by reset if it does not.
-    /// Returns how many bytes went through in all.
-    pub async fn deliver_and_close(mut self) -> Bytes {
+    /// The last of a killed session: nothing more from the client; what the server had already sent is delivered,
+    /// for a tenth of a second. Returns how many bytes went through in all.
+    pub async fn deliver(&mut self) -> Bytes {
         let deliver = async {
             while let Ok(Some(moved)) = self.down.step_if_ready(&self.server, &self.client).await {
                 self.bytes.from_server += moved;
             }
         };
         let in_time = timeout(LAST_BYTES, deliver).await.is_ok();
-        if !in_time || !self.down.is_empty() {
-            socket::reset_on_close(&self.client);
-        }
+        self.took_all = in_time && self.down.is_empty();
         self.bytes
+    }
+
+    /// The client sees the end: in order, or by reset if it did not take what was delivered.
+    pub fn close(self) -> Remains {
+        let client = if self.took_all {
+            // A client that is gone already need not be told.
+            let _ = copy::shutdown(&self.client);
+            Some(self.client)
+        } else {
+            socket::reset_on_close(&self.client);
+            None
+        };
+        Remains {
+            _client: client,
+            _server: self.server,
+        }
+    }
+}
+
+/// What is left of a session whose client was told that it is over.
+#[derive(Debug)]
+#[must_use]
+pub struct Remains {
+    _client: Option<TcpStream>,
+    _server: TcpStream,
+}
+
+impl Remains {
+    /// Clears it away, in a while.
+    pub async fn clear_away(self) {
+        sleep(OTHERS_FIRST).await;
     }
 }
 

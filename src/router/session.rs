@@ -14,20 +14,25 @@ use tokio::net::TcpStream;
 use trunkline_core::Moment;
 use trunkline_io::clock;
 
-use crate::door::Door;
+use crate::door::{Clients, Counted, Door};
 use crate::metrics;
-use crate::pump::{Bytes, Pump};
+use crate::pump::{Bytes, Pump, Remains};
 use crate::session::connect::Connected;
 use crate::session::ending::Ending;
 use crate::session::opening::{Opened, Opening};
 
 /// Serves one client from its first byte to its last, and writes its line in the log.
-pub async fn serve(client: TcpStream, door: Arc<Door>) {
+///
+/// `place` is given back before a client is told that its session was killed, so that it finds one when it returns.
+pub async fn serve(client: TcpStream, door: Arc<Door>, place: Counted<Clients>) {
     let began = clock::now();
     let peer = client
         .peer_addr()
         .map_or_else(|_| "gone".to_owned(), |peer| peer.to_string());
-    let (report, ending) = run(client, &door).await;
+    let (mut report, ending) = run(client, &door, place).await;
+    if let Some(remains) = report.remains.take() {
+        remains.clear_away().await;
+    }
     metrics::session_ended(&door, ending.word());
     tracing::info!(
         listener = door.config.name,
@@ -63,9 +68,11 @@ struct Report {
     held: Option<Moment>,
     connected: Option<Moment>,
     bytes: Bytes,
+    /// What has to be cleared away, if it was killed.
+    remains: Option<Remains>,
 }
 
-async fn run(client: TcpStream, door: &Arc<Door>) -> (Report, Ending) {
+async fn run(client: TcpStream, door: &Arc<Door>, place: Counted<Clients>) -> (Report, Ending) {
     let mut report = Report::default();
     // Opening needs far more memory than pumping: it is boxed, and gone before the first byte is pumped.
     let opened = match Box::pin(Opening::new(client, door, &mut report).run()).await {
@@ -101,11 +108,13 @@ async fn run(client: TcpStream, door: &Arc<Door>) -> (Report, Ending) {
     if matches!(ending, Ending::Killed(_)) {
         door.count.killed.fetch_add(1, Ordering::Relaxed);
     }
-    report.bytes = if matches!(ending, Ending::Killed(_) | Ending::ShutDown) {
-        pump.deliver_and_close().await
+    if matches!(ending, Ending::Killed(_) | Ending::ShutDown) {
+        report.bytes = pump.deliver().await;
+        drop(place);
+        report.remains = Some(pump.close());
     } else {
-        pump.bytes()
-    };
+        report.bytes = pump.bytes();
+    }
     (report, ending)
 }
 

@@ -120,7 +120,7 @@ impl Direction {
 }
 
 /// Tells the receiver that nothing more will come; it may still send.
-fn shutdown(stream: &TcpStream) -> io::Result<()> {
+pub(super) fn shutdown(stream: &TcpStream) -> io::Result<()> {
     match SockRef::from(stream).shutdown(Shutdown::Write) {
         // The other side is gone already: it knows.
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),

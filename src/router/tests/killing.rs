@@ -1,0 +1,52 @@
+//! The end of a killed session: its client hears what the server had said, and then the end.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use trunkline_router::pump::{Bytes, Pump};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Both ends of a connection.
+async fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connecting = TcpStream::connect(listener.local_addr().unwrap());
+    let (connected, accepted) = tokio::join!(connecting, listener.accept());
+    (connected.unwrap(), accepted.unwrap().0)
+}
+
+#[tokio::test]
+async fn what_the_server_had_said_comes_before_the_end() {
+    let (mut client, front) = connection().await;
+    let (back, mut server) = connection().await;
+    let said = b"FATAL: terminating connection due to administrator command".repeat(1_000);
+    server.write_all(&said).await.unwrap();
+    let mut pump = Pump::new(front, back, Bytes::default());
+    let mut heard = Vec::new();
+    let hearing = timeout(SOON, client.read_to_end(&mut heard));
+    let telling = async {
+        let bytes = pump.deliver().await;
+        (bytes, pump.close())
+    };
+    let ((bytes, _remains), heard_all) = tokio::join!(telling, hearing);
+    heard_all.unwrap().unwrap();
+    assert!(heard == said, "{} of {} bytes", heard.len(), said.len());
+    assert_eq!(bytes.from_server, said.len() as u64);
+}
+
+#[tokio::test]
+async fn the_client_hears_the_end_before_the_session_is_cleared_away() {
+    let (mut client, front) = connection().await;
+    let (back, mut server) = connection().await;
+    let remains = Pump::new(front, back, Bytes::default()).close();
+    let mut byte = [0; 1];
+    let end = timeout(SOON, client.read(&mut byte)).await;
+    assert_eq!(end.unwrap().unwrap(), 0);
+    remains.clear_away().await;
+    let end = timeout(SOON, server.read(&mut byte)).await;
+    assert_eq!(end.unwrap().unwrap(), 0);
+}
