@@ -51,7 +51,7 @@ pub(crate) async fn measure(binary: &Path, seconds: u64) -> Result<()> {
 }
 
 /// User and system time of a process so far.
-fn cpu_seconds(pid: u32) -> Result<f64> {
+pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let stat = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
     let fields = stat.rsplit_once(')').map_or("", |(_name, fields)| fields);

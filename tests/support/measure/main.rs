@@ -7,14 +7,18 @@
     reason = "the tables are what this program is for"
 )]
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod backend;
 mod idle;
+mod kill;
 mod killed;
+mod observer;
 mod starts;
 mod switchover;
 mod vanished;
@@ -73,6 +77,22 @@ enum Figure {
         #[arg(long, default_value_t = 3)]
         runs: usize,
     },
+    /// How fast thousands of idle sessions end when the lock changes hands, and the next ones begin.
+    Kill {
+        /// How often it does.
+        #[arg(long, default_value_t = 6)]
+        flips: usize,
+        /// Idle sessions.
+        #[arg(long, default_value_t = 5_000)]
+        sessions: usize,
+    },
+    /// A PostgreSQL that only holds connections: what `kill` starts beside itself.
+    #[command(hide = true)]
+    Backend {
+        /// Where it listens.
+        #[arg(long)]
+        listen: SocketAddr,
+    },
     /// What a router costs that has nothing to do.
     Idle {
         /// Seconds to watch it for.
@@ -104,6 +124,8 @@ async fn measure(arguments: Arguments) -> Result<()> {
         }
         Figure::Killed { runs, writers } => killed::measure(&arguments.router, runs, writers).await,
         Figure::Vanished { runs } => vanished::measure(&arguments.router, runs),
+        Figure::Kill { flips, sessions } => kill::measure(&arguments.router, flips, sessions).await,
+        Figure::Backend { listen } => backend::serve(listen),
         Figure::Idle { seconds } => idle::measure(&arguments.router, seconds).await,
     }
 }
