@@ -11,7 +11,7 @@ TARGET = $(shell cargo metadata --format-version 1 --no-deps | sed 's/.*"target_
 FAULTS = $(TARGET)/tmp/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint figures bench audit
+.PHONY: help demo test mutants lint figures bench audit
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -29,12 +29,17 @@ test: ## everything, real clusters included; at the end, what each fault cost
 	@status=0; RUST_LIB_BACKTRACE=0 cargo test --workspace || status=$$?; \
 	echo; $(TARGET)/debug/trunkline-faults $(FAULTS) || [ $$status -ne 0 ] || status=1; exit $$status
 
+mutants: ## break the decisions on purpose: a test catches each (ONLY=part of a name; about ten minutes)
+	@$(SETUP)
+	cargo build --package trunkline-support --bin trunkline-mutants
+	@exec $(TARGET)/debug/trunkline-mutants --scratch $(TARGET)/mutants $(if $(ONLY),--only "$(ONLY)")
+
 lint: ## format and clippy
 	@$(SETUP) --build
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-figures: ## what the README claims, measured here beside libpq and HAProxy (about ten minutes)
+figures: ## what the README claims, measured here beside libpq and HAProxy (about twelve minutes)
 	@$(SETUP) --figures
 	cargo build --release --package trunkline --bin trunkline --package trunkline-support --bin trunkline-measure
 	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline switchover
@@ -42,6 +47,7 @@ figures: ## what the README claims, measured here beside libpq and HAProxy (abou
 	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline vanished
 	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline starts
 	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline idle
+	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline kill
 
 bench: ## throughput and latency (not yet)
 	@echo "make bench: there are no benchmarks yet; 'make figures' measures failover" >&2

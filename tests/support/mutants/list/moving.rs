@@ -1,0 +1,130 @@
+//! The half that carries out: what is published, who is let in, how sessions end.
+
+use super::{Mutant, Tests};
+
+const PUBLISHED: &str = "src/router/published.rs";
+const CONNECT: &str = "src/router/session/connect.rs";
+const CANCEL: &str = "src/router/session/cancel.rs";
+const SESSION: &str = "src/router/session.rs";
+const POLL: &str = "src/router/poll.rs";
+const PUMP: &str = "src/router/pump.rs";
+
+pub(super) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        says: "kills before it publishes",
+        file: PUBLISHED,
+        edits: &[
+            (
+                "        board.publish(snapshot, is_news);\n        let mut ended",
+                "        let mut ended",
+            ),
+            (
+                "        }\n        ended\n",
+                "        }\n        board.publish(snapshot, is_news);\n        ended\n",
+            ),
+        ],
+        tests: Tests::Library("publishing"),
+    },
+    Mutant {
+        says: "publishes and does not kill",
+        file: PUBLISHED,
+        edits: &[("seat.kill(end.because.clone());", "")],
+        tests: Tests::Router(&["a_lock_in_other_hands"]),
+    },
+    Mutant {
+        says: "gives a target that came back the switch that was fired",
+        file: PUBLISHED,
+        edits: &[(
+            "self.0.remove(&(*number, end.target.clone()))",
+            "self.0.get(&(*number, end.target.clone()))",
+        )],
+        tests: Tests::Library("publishing"),
+    },
+    Mutant {
+        says: "lets a session outlive its kill switch",
+        file: SESSION,
+        edits: &[(
+            "() = seat.killed().cancelled() => Ending::Killed(seat.because().cloned()),",
+            "",
+        )],
+        tests: Tests::Router(&["a_lock_in_other_hands"]),
+    },
+    Mutant {
+        says: "lets clients in by a table that is too old",
+        file: CONNECT,
+        edits: &[
+            (
+                "Verdict::Route if clock::now() > lane.pool.valid_until =>",
+                "Verdict::Route if false =>",
+            ),
+            ("&& clock::now() <= lane.pool.valid_until", ""),
+        ],
+        tests: Tests::Library("publishing"),
+    },
+    Mutant {
+        says: "lets a client stay where it is not routed to any more since it began to connect",
+        file: CONNECT,
+        edits: &[(
+            "if self.is_routed_to(seat) {",
+            "if self.is_routed_to(seat) || true {",
+        )],
+        tests: Tests::Library("publishing"),
+    },
+    Mutant {
+        says: "holds clients without end",
+        file: CONNECT,
+        edits: &[(
+            "let left = began.after(longest).since(now);",
+            "let left = longest + (began.since(now));",
+        )],
+        tests: Tests::Router(&["a_hold_that_ends_tells"]),
+    },
+    Mutant {
+        says: "holds any number of clients",
+        file: CONNECT,
+        edits: &[(
+            "let limit = self.door.config.hold.number;",
+            "let limit = u32::MAX;",
+        )],
+        tests: Tests::Router(&["more_clients_than_may_wait"]),
+    },
+    Mutant {
+        says: "sends a cancel request to one member only",
+        file: CANCEL,
+        edits: &[(
+            "for seat in &lane.residents {",
+            "for seat in lane.residents.iter().take(1) {",
+        )],
+        tests: Tests::Router(&["a_cancel_request"]),
+    },
+    Mutant {
+        says: "sends the next client to a leader that has just ended a session",
+        file: SESSION,
+        edits: &[("            door.doubt(&seat);\n", "")],
+        tests: Tests::Router(&["a_leader_that_ended_a_session"]),
+    },
+    Mutant {
+        says: "does not ask for PostgreSQL's own answer",
+        file: POLL,
+        edits: &[(
+            "self.due(&mut last, |asks| asks.postgres)",
+            "self.due(&mut last, |_| false)",
+        )],
+        tests: Tests::Router(&["a_silent_rest_api"]),
+    },
+    Mutant {
+        says: "drops what a server had already sent when a session is killed",
+        file: PUMP,
+        edits: &[(
+            "while let Ok(Some(moved)) = self.down",
+            "while false && let Ok(Some(moved)) = self.down",
+        )],
+        tests: Tests::Library("killing"),
+    },
+    Mutant {
+        says: "tells a killed client before its place is free",
+        file: SESSION,
+        edits: &[("        drop(place);\n", "")],
+        tests: Tests::Library("publishing"),
+    },
+];
