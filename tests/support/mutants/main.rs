@@ -29,7 +29,7 @@ struct Arguments {
     /// Where the copy and what is built of it are kept from run to run.
     #[arg(long, default_value = "target/mutants")]
     scratch: PathBuf,
-    /// Only mutants whose sentence or file contains this.
+    /// Only mutants whose sentence or file contains this; several are written `this|that`.
     #[arg(long)]
     only: Option<String>,
     /// List the mutants and do nothing.
@@ -50,8 +50,9 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<ExitCode> {
     let wanted = |mutant: &&Mutant| {
+        let named = |part| mutant.says.contains(part) || mutant.file.contains(part);
         let only = arguments.only.as_deref();
-        only.is_none_or(|part| mutant.says.contains(part) || mutant.file.contains(part))
+        only.is_none_or(|parts| parts.split('|').any(named))
     };
     let mutants: Vec<&Mutant> = list::all().filter(wanted).collect();
     ensure!(!mutants.is_empty(), "no mutant is called so");

@@ -102,7 +102,8 @@ fn behave(name: &str, what: &[&str], world: &mut World) -> Outcome {
         ["postgres", "accepts"] => world.node(name).accepts = Ok(Accepts::Yes),
         ["postgres", "starting"] => world.node(name).accepts = Ok(Accepts::NotNow),
         ["postgres", "silent"] => world.node(name).accepts = Err(NoAnswer::TimedOut),
-        ["postgres", ..] => return Err("postgres accepts, starting or silent".to_owned()),
+        ["postgres", "refuses"] => world.node(name).accepts = Err(NoAnswer::Refused),
+        ["postgres", ..] => return Err("postgres accepts, starting, silent or refuses".to_owned()),
         ["address", "unknown"] => return forget_address(name, world),
         ["address", address] => {
             let address = address.parse().map_err(|_| "not an address")?;
