@@ -141,7 +141,7 @@ impl Endpoint {
         Box::pin(self.ask(prefix, taken)).await
     }
 
-    /// Asks within the deadline; once more where etcd has merely forgotten who we are.
+    /// Asks within the deadline; once more where etcd merely wants us to log in again.
     async fn ask<T, F>(
         &mut self,
         prefix: &Prefix,
@@ -152,7 +152,7 @@ impl Endpoint {
     {
         let asked = async {
             match question(Box::pin(self.connected()).await?).await {
-                Err(error) if self.access.user.is_some() && access::is_forgotten(&error) => {
+                Err(error) if self.access.user.is_some() && access::is_outdated(&error) => {
                     self.connected = None;
                     question(Box::pin(self.connected()).await?).await
                 }

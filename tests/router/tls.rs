@@ -137,23 +137,27 @@ fn grant(etcd: &Etcd) -> Result<()> {
         .filter(|line| line.starts_with("etcdctl "))
         .collect();
     ensure!(commands.len() == 11, "{} commands", commands.len());
+    commands
+        .into_iter()
+        .try_for_each(|command| etcdctl(etcd, command))
+}
+
+fn etcdctl(etcd: &Etcd, command: &str) -> Result<()> {
     let tls = etcd.tls().context("no TLS")?;
     let endpoint = etcd.endpoints()[0].to_string();
-    for command in commands {
-        let done = Command::new("sh")
-            .args(["-c", command])
-            .env("ETCDCTL_API", "3")
-            .env("ETCDCTL_ENDPOINTS", format!("https://{endpoint}"))
-            .env("ETCDCTL_CACERT", &tls.ca)
-            .env("ETCDCTL_CERT", &tls.client.certificate)
-            .env("ETCDCTL_KEY", &tls.client.key)
-            .env("TRUNKLINE_PASSWORD", OWN)
-            .env("PATRONI_PASSWORD", "patroni-secret")
-            .env("ROOT_PASSWORD", ROOT)
-            .output()?;
-        let said = String::from_utf8_lossy(&done.stderr);
-        ensure!(done.status.success(), "{command}: {said}");
-    }
+    let done = Command::new("sh")
+        .args(["-c", command])
+        .env("ETCDCTL_API", "3")
+        .env("ETCDCTL_ENDPOINTS", format!("https://{endpoint}"))
+        .env("ETCDCTL_CACERT", &tls.ca)
+        .env("ETCDCTL_CERT", &tls.client.certificate)
+        .env("ETCDCTL_KEY", &tls.client.key)
+        .env("TRUNKLINE_PASSWORD", OWN)
+        .env("PATRONI_PASSWORD", "patroni-secret")
+        .env("ROOT_PASSWORD", ROOT)
+        .output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "{command}: {said}");
     Ok(())
 }
 
@@ -193,6 +197,29 @@ async fn a_router_that_may_only_read_the_prefix_routes_and_follows_the_lock() ->
         session.ended(SOON).await?;
         stand.cluster.promote("pg-3").await?;
         routes_to(stand, "pg-3").await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_change_of_roles_costs_the_router_no_endpoint() -> Result<()> {
+    on("demo", async |stand| {
+        routes_to(stand, "pg-1").await?;
+        // From now on every token given before is "of an old revision".
+        etcdctl(
+            &stand.etcd,
+            "etcdctl --user=root:$ROOT_PASSWORD role add other",
+        )?;
+        let write = stand.router.ports().write;
+        stand.cluster.member("pg-1")?.say(Rest::Silent).await?;
+        throughout("served on the lease", Duration::from_secs(5), async || {
+            ensure!(lands_on(write).await? == "pg-1");
+            Ok(())
+        })
+        .await?;
+        let log = stand.router.process().log()?;
+        ensure!(!log.contains("cannot be used"), "an endpoint was left");
+        Ok(())
     })
     .await
 }

@@ -89,10 +89,10 @@ fn place(access: &Access) -> String {
     }
 }
 
-/// Whether etcd no longer knows the token it gave us: it forgets simple ones after five idle minutes and when it is
-/// restarted, and wants new ones after every change of users and roles.
-pub(super) fn is_forgotten(error: &Error) -> bool {
-    says(error, "invalid auth token") || says(error, "revision of auth store is old")
+/// Whether etcd wants another token than the one it gave us: signed ones (JWT) age with every change of users and
+/// roles. Simple ones that it forgot are renewed by etcd-client.
+pub(super) fn is_outdated(error: &Error) -> bool {
+    says(error, "revision of auth store is old")
 }
 
 fn says(error: &Error, words: &str) -> bool {
