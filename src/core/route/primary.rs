@@ -182,7 +182,7 @@ fn vacant(exists: bool, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
     }
     let deadline = ledger.lock().map_or(gone, |lock| lock.deadline);
     let claims = matches!(says, Says::Primary { lock: true, .. });
-    if claims && another_claims(&proven.tenure.holder, gone, ledger, s) {
+    if claims && another_claims(&proven.tenure.holder, ledger, s) {
         let until = deadline.min(gone.after(RETAKE));
         return Primary::hold(Row::SplitBrain, member).keep(until, s.now);
     }
@@ -224,9 +224,7 @@ fn blind(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
     let deadline = ledger.lock().map_or(Moment::BOOT, |lock| lock.deadline);
     let until = deadline.max(word_until(proven));
     match says {
-        Says::Primary { lock: true, .. }
-            if another_claims(&tenure.holder, Moment::BOOT, ledger, s) =>
-        {
+        Says::Primary { lock: true, .. } if another_claims(&tenure.holder, ledger, s) => {
             Primary::hold(Row::SplitBrain, member).keep(deadline, s.now)
         }
         Says::InRecovery | Says::StandbyLeader => Primary::hold(Row::BlindContradicted, member),
@@ -297,22 +295,14 @@ fn last_seen_accepting(member: &MemberName, ledger: &Ledger, s: &Snapshot<'_>) -
     }
 }
 
-/// Whether a member other than `holder` says that it holds the lock, asked since the present tenure is known and
-/// not before `since`.
-fn another_claims(holder: &MemberName, since: Moment, ledger: &Ledger, s: &Snapshot<'_>) -> bool {
-    let since = ledger
-        .tenure()
-        .map_or(since, |(_, first)| since.max(*first));
+/// Whether a member other than `holder` says that it holds the lock, asked since the present tenure is known. Whoever
+/// claimed it before the key went still counts, for as long as his word does: he may have taken it meanwhile.
+fn another_claims(holder: &MemberName, ledger: &Ledger, s: &Snapshot<'_>) -> bool {
     ledger
         .members()
         .keys()
         .filter(|name| *name != holder)
-        .any(|name| {
-            matches!(
-                ledger.says_since(name, since, s),
-                Says::Primary { lock: true, .. }
-            )
-        })
+        .any(|name| matches!(ledger.says(name, s), Says::Primary { lock: true, .. }))
 }
 
 impl Primary {
