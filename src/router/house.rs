@@ -4,8 +4,6 @@
 //! fail. What stays the same is not touched: a socket keeps its queue of clients, a session whatever it came under. What
 //! is different between two configurations is worked out in `trunkline_core::reload`.
 
-use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,17 +12,20 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use trunkline_core::config::Problems;
-use trunkline_core::config::router::{Cluster, Key, Listener, Router, Written};
-use trunkline_core::reload::{self, Owner, Plan, Port, Source, Step};
+use trunkline_core::config::router::{Cluster, Listener, Router, Written};
+use trunkline_core::reload::{self, Owner, Port};
 use trunkline_io::clock;
 use trunkline_io::shutdown::Tasks;
 
 use crate::admin::{self, Admin, Configuration, Shown};
-use crate::certificates::Certificates;
-use crate::control::{self, Running};
+use crate::control::Running;
 use crate::door::Door;
 use crate::listener;
-use crate::ports::{self, PassedSockets};
+use crate::ports::PassedSockets;
+
+mod prepared;
+
+pub(crate) use prepared::Prepared;
 
 /// How long it may take until nobody answers on a port that is closed.
 const CLOSES: Duration = Duration::from_secs(1);
@@ -63,25 +64,6 @@ impl Open {
         }
         if let Some(door) = self.door {
             listener::last_call(&self.socket, &door).await;
-        }
-    }
-}
-
-/// All that a configuration needs and that could have failed.
-#[derive(Debug)]
-pub(crate) struct Prepared {
-    ports: Vec<(Port, Arc<TcpListener>)>,
-    begun: Vec<Running>,
-    /// For clusters that are followed already and are to be met with other certificates, by their names.
-    certificates: BTreeMap<String, Certificates>,
-    steps: Vec<Step>,
-}
-
-impl Drop for Prepared {
-    fn drop(&mut self) {
-        // Those that were not taken over: the configuration was refused.
-        for running in &self.begun {
-            running.stop();
         }
     }
 }
@@ -127,116 +109,6 @@ impl House {
             clients.load(std::sync::atomic::Ordering::Relaxed)
         };
         self.doors.iter().map(clients).sum()
-    }
-
-    /// Gets ready for the configuration that the router starts with.
-    ///
-    /// # Errors
-    /// As [`House::prepare`].
-    pub(crate) async fn furnish(&self, written: &Written) -> Result<Prepared, Problems> {
-        let ports = reload::ports(&written.router, self.passed.known());
-        let steps = Vec::new();
-        self.ready(Plan { ports, steps }, written).await
-    }
-
-    /// Gets ready for another configuration and changes nothing: opens new ports, begins to follow new clusters.
-    ///
-    /// # Errors
-    /// Everything for which it cannot be applied.
-    pub(crate) async fn prepare(&self, written: &Written) -> Result<Prepared, Problems> {
-        let stays = |cluster: &Cluster| {
-            let mut configured = self.config.clusters.iter();
-            configured.any(|configured| configured.name == cluster.name)
-        };
-        let followed = self.clusters.iter().map(|running| running.cluster.as_ref());
-        let leaving: Vec<&Cluster> = followed.filter(|cluster| !stays(cluster)).collect();
-        let known = self.passed.known();
-        let plan = reload::plan(&self.config, &leaving, &written.router, known).map_err(|no| {
-            written.refused(no.into_iter().map(|no| (no.key, no.what, no.expected)))
-        })?;
-        self.ready(plan, written).await
-    }
-
-    async fn ready(&self, plan: Plan, written: &Written) -> Result<Prepared, Problems> {
-        let mut prepared = Prepared {
-            ports: Vec::new(),
-            begun: Vec::new(),
-            certificates: BTreeMap::new(),
-            steps: plan.steps,
-        };
-        let mut missing = Vec::new();
-        for port in plan.ports {
-            match self.socket(&port.source).await {
-                Ok(socket) => prepared.ports.push((port, socket)),
-                Err(cause) => missing.push(self.no_port(&port, &cause)),
-            }
-        }
-        if !missing.is_empty() {
-            return Err(written.refused(missing));
-        }
-        for cluster in &written.router.clusters {
-            self.ready_for(cluster, written, &mut prepared)
-                .map_err(|because| written.unusable(vec![because]))?;
-        }
-        Ok(prepared)
-    }
-
-    /// Reads the certificates of `cluster` and begins to follow it, as far as that is not done.
-    fn ready_for(
-        &self,
-        cluster: &Cluster,
-        written: &Written,
-        prepared: &mut Prepared,
-    ) -> Result<(), String> {
-        let running = self.running(&cluster.name);
-        let had = running.map(|running| (&running.cluster.etcd, &running.cluster.restapi));
-        if had == Some((&cluster.etcd, &cluster.restapi)) {
-            return Ok(());
-        }
-        let certificates = Certificates::load(cluster).map_err(|unusable| unusable.to_string())?;
-        if running.is_some() {
-            prepared
-                .certificates
-                .insert(cluster.name.clone(), certificates);
-            return Ok(());
-        }
-        let state = written.router.state.as_deref();
-        let running = control::start(Arc::new(cluster.clone()), certificates, state, &self.tasks);
-        let no_timer =
-            |cause| format!("cluster {}: the system has no timer: {cause}", cluster.name);
-        prepared.begun.push(running.map_err(no_timer)?);
-        Ok(())
-    }
-
-    /// The socket itself: the one that is open already, the one that was passed, or a new one.
-    async fn socket(&self, source: &Source) -> io::Result<Arc<TcpListener>> {
-        if let Some(open) = self.ports.iter().find(|open| open.port.source == *source) {
-            return Ok(Arc::clone(&open.socket));
-        }
-        match source {
-            Source::Bind(bind) => ports::open(bind).await.map(Arc::new),
-            Source::Passed(number) => self.passed.get(*number),
-        }
-    }
-
-    fn no_port(&self, port: &Port, cause: &io::Error) -> (Key, String, String) {
-        let key = match &port.owner {
-            Owner::Listener { cluster, listener } => {
-                Key::Listener(cluster.clone(), listener.clone(), "bind")
-            }
-            Owner::Stats => Key::Whole("stats.bind"),
-        };
-        let what = match &port.source {
-            Source::Bind(bind) => format!("cannot listen on {bind}: {cause}"),
-            Source::Passed(_) => format!("cannot listen: {cause}"),
-        };
-        let is_ours = cause.kind() == io::ErrorKind::AddrInUse && !self.ports.is_empty();
-        let expected = if is_ours {
-            "write another address or port; one that overlaps a port of this very router takes a restart"
-        } else {
-            "write another address or port, or free this one"
-        };
-        (key, what, expected.to_owned())
     }
 
     /// Puts the configuration in place of the one in force.
