@@ -19,4 +19,5 @@ mod routing;
 mod rude_clients;
 mod silence;
 mod stand;
+mod systemd;
 mod tls;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -133,6 +134,24 @@ impl Stand {
         let ports = self.router.ports();
         self.router.process().kill()?;
         self.router = Router::launch("again", Path::new(BINARY), &config, ports, &self.workdir)?;
+        self.router.wait_up().await
+    }
+
+    /// Kills the router and has `command` become one, with these for standard input and output; its stats page is at
+    /// `stats`.
+    pub(crate) async fn restart_router_as(
+        &mut self,
+        command: Command,
+        streams: [Stdio; 2],
+        config: &str,
+        stats: SocketAddr,
+    ) -> Result<()> {
+        let ports = Ports {
+            stats,
+            ..self.router.ports()
+        };
+        self.router.process().kill()?;
+        self.router = Router::launch_by("service", command, streams, config, ports, &self.workdir)?;
         self.router.wait_up().await
     }
 

@@ -87,6 +87,23 @@ impl Process {
         Ok((process, input, output))
     }
 
+    /// The same with these for its input and output; its complaints go to the log.
+    pub fn start_passing(
+        name: &str,
+        command: &mut Command,
+        [input, output]: [Stdio; 2],
+        workdir: &Arc<WorkDir>,
+    ) -> Result<Self> {
+        let log = workdir.path().join(format!("{name}.log"));
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| format!("opening the log {}", log.display()))?;
+        command.stdin(input).stdout(output).stderr(file);
+        Self::spawn(&Place::default(), name, command, None, workdir, log)
+    }
+
     fn spawn(
         place: &Place,
         name: &str,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,6 +140,27 @@ impl Router {
         let mut command = Command::new(binary);
         command.arg("-f").arg(&file);
         let process = Process::start_at(place, name, &mut command, None, workdir)?;
+        Ok(Self {
+            process,
+            ports,
+            file,
+        })
+    }
+
+    /// The same by way of `command`, which is given the file and becomes the router, with these for standard input
+    /// and output.
+    pub fn launch_by(
+        name: &str,
+        mut command: Command,
+        streams: [Stdio; 2],
+        config: &str,
+        ports: Ports,
+        workdir: &Arc<WorkDir>,
+    ) -> Result<Self> {
+        let file = workdir.path().join(format!("{name}.yml"));
+        std::fs::write(&file, config).with_context(|| format!("writing {}", file.display()))?;
+        command.arg("-f").arg(&file);
+        let process = Process::start_passing(name, &mut command, streams, workdir)?;
         Ok(Self {
             process,
             ports,

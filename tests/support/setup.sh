@@ -65,6 +65,8 @@ packages_for_running() {
     set -- /usr/lib/postgresql/*/bin/postgres
     [ -x "$1" ] || need="$need postgresql"
     have psql || need="$need postgresql-client"
+    # For checking the units that are shipped; it is not started.
+    have systemd-analyze || need="$need systemd"
     # ensurepip is the part of venv that Debian packages apart.
     /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || need="$need python3-venv"
     # The network whose cables tests cut.
