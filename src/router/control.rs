@@ -59,8 +59,9 @@ const OBEYS: Duration = Duration::from_secs(2);
 
 impl Running {
     /// A cluster that nobody decides on any more than `board` shows, for tests of what is made of it.
-    #[cfg(test)]
-    pub(crate) fn deaf(cluster: Arc<Cluster>, board: Arc<Board>) -> Self {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn deaf(cluster: Arc<Cluster>, board: Arc<Board>) -> Self {
         Self {
             cluster,
             board,

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use trunkline_core::config::router::{Cluster, Etcd};
@@ -162,12 +161,9 @@ async fn member(listener: TcpListener, asked: Arc<AtomicBool>) {
 
 /// A door of a router that routes by `board`.
 fn door(board: &Arc<Board>) -> Arc<Door> {
-    let cluster = Running {
-        cluster: Arc::new(cluster()),
-        board: Arc::clone(board),
-        doubts: mpsc::channel(1).0,
-    };
-    Arc::new(Door::new(&cluster, WRITE, &Tasks::new()).unwrap())
+    let running = Running::deaf(Arc::new(cluster()), Arc::clone(board));
+    let listener = running.cluster.listeners[WRITE].clone();
+    Arc::new(Door::new(&running, listener, &Tasks::new()))
 }
 
 /// A client's place below `maxconn`.
