@@ -53,10 +53,34 @@ async fn a_silent_rest_api_costs_nothing_while_the_lease_lives_and_postgresql_ac
 {
     on(Plan::default(), async |stand| {
         let (mut session, _) = Client::login(stand.write()).await?;
-        for silence in [Rest::Silent, Rest::Refused, Rest::ForeignName] {
+        for silence in [Rest::Silent, Rest::Refused, Rest::Garbage] {
             stand.member("pg-1")?.say(silence).await?;
             serves_throughout(stand, &mut session, Duration::from_secs(5)).await?;
         }
+        Ok(())
+    })
+    .await
+}
+
+/// Its machine may be gone and its address another's: whoever accepts there is not known to be the leader.
+#[tokio::test]
+async fn where_a_stranger_answers_for_the_leader_writers_wait_and_sessions_stay() -> Result<()> {
+    on(Plan::default(), async |stand| {
+        let (mut session, _) = Client::login(stand.write()).await?;
+        stand.member("pg-1")?.say(Rest::ForeignName).await?;
+        stand.logged("another member answers").await?;
+        let mut held = Client::ask(stand.write()).await?;
+        ensure!(
+            held.waits(Duration::from_secs(2)).await,
+            "a writer was let in to a stranger"
+        );
+        session.echo(b"an old session").await?;
+        stand.member("pg-1")?.say(Rest::Primary).await?;
+        let answer = held.answer().await?;
+        ensure!(
+            answer == crate::client::Answer::Served("pg-1".to_owned()),
+            "{answer:?}"
+        );
         Ok(())
     })
     .await
