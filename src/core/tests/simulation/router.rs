@@ -50,6 +50,8 @@ pub(crate) struct Router {
     pub(crate) look_at: Option<Moment>,
     pub(crate) poll_at: Option<Moment>,
     pub(crate) turn: u64,
+    /// Which lock of the true ones it believed in last, by its place.
+    pub(crate) believed: usize,
 }
 
 impl Router {
@@ -85,6 +87,7 @@ impl Router {
             look_at: None,
             poll_at: None,
             turn: 0,
+            believed: 0,
         }
     }
 }
@@ -108,6 +111,7 @@ impl World {
         router.seats.clear();
         router.clients.clear();
         router.witness = Witness::default();
+        router.believed = 0;
         (router.feed_at, router.look_at, router.poll_at) = (None, None, None);
         self.etcd.watches.retain(|watch| watch.router != number);
         self.look(number);

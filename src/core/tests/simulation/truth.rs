@@ -59,8 +59,13 @@ impl Truth {
 
     /// What the lock was at `from` and since.
     pub(crate) fn locks_since(&self, from: Moment) -> &[LockWas] {
-        let later = self.locks.partition_point(|lock| lock.since <= from);
-        &self.locks[later.saturating_sub(1)..]
+        &self.locks[self.place_at(from)..]
+    }
+
+    /// Which of them was the lock at `at`.
+    pub(crate) fn place_at(&self, at: Moment) -> usize {
+        let later = self.locks.partition_point(|lock| lock.since <= at);
+        later.saturating_sub(1)
     }
 
     pub(crate) fn was_rebuilt_since(&self, from: Moment) -> bool {

@@ -13,6 +13,7 @@ use trunkline_core::config::router::WhenUnproven;
 use trunkline_core::probe::Accepts;
 use trunkline_core::route::change::Change;
 use trunkline_core::route::{Residence, Row, Table, Verdict};
+use trunkline_core::wire::failover::Failover;
 use trunkline_core::{MemberName, Moment};
 
 use crate::node::{Heard, SCOPE, SYSTEM_ID};
@@ -63,6 +64,8 @@ pub(crate) struct Witness {
     /// L, in the tenure it was proven in, and when it last said 200 as a running primary.
     proven: Option<(Tenure, Option<Moment>)>,
     target: Option<(MemberName, Option<Tenure>)>,
+    /// An operator's request for another leader, and since when it is known.
+    handover: Option<(Failover, Moment)>,
     /// Whether the system identifier was ever read from etcd: from then on it is known.
     identified: bool,
 }
@@ -101,7 +104,10 @@ impl Witness {
         let view = r.follow.view().value();
         let pool = &table.pools[0];
         match (&pool.verdict, &pool.targets[..]) {
-            (Verdict::Route, [target]) => self.may_route(&target.member, table, now)?,
+            (Verdict::Route, [target]) => {
+                self.may_route(&target.member, table, now)?;
+                self.no_handover(&target.member, now)?;
+            }
             (Verdict::Hold(_) | Verdict::Refuse(_), []) => {}
             (_, targets) => return Err(format!("{:?} with {targets:?}", pool.verdict)),
         }
@@ -116,6 +122,11 @@ impl Witness {
     fn record(&mut self, r: &Router, now: Moment) {
         let view = r.follow.view().value();
         self.identified |= view.is_some_and(|view| view.system_id.is_some());
+        let asked = view.and_then(|view| view.failover.clone());
+        let asked = asked.filter(|asked| asked.scheduled_at.is_none());
+        if asked.is_none() || asked.as_ref() != self.handover.as_ref().map(|(had, _)| had) {
+            self.handover = asked.map(|asked| (asked, now));
+        }
         match view.map(|view| &view.lock) {
             Some(Lock::Held { tenure, .. }) => {
                 self.gone = None;
@@ -208,6 +219,22 @@ impl Witness {
                 Err(format!("R1: from {before} to {member} in one tenure"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Nobody new goes to a leader that was asked to hand over, for ten seconds.
+    fn no_handover(&self, member: &MemberName, now: Moment) -> Result<(), String> {
+        let asked = self.handover.as_ref().filter(|(asked, since)| {
+            let names = asked.leader.as_ref() == Some(member);
+            names && now.since(*since) < Duration::from_secs(10)
+        });
+        let p1 = self.holder().filter(|tenure| self.is_live(tenure, now));
+        let p1 = p1.filter(|tenure| tenure.holder == *member);
+        match (asked, p1) {
+            (Some((_, since)), Some(_)) => Err(format!(
+                "R4: routes to {member}, asked to hand over at {since}"
+            )),
+            (_, _) => Ok(()),
         }
     }
 

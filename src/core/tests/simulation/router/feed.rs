@@ -19,6 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(1);
 pub(crate) struct Asking {
     ask: Ask,
     endpoint: EndpointId,
+    sent: Moment,
     /// The number etcd answers to.
     question: u64,
     /// The number its deadline was set for.
@@ -82,6 +83,7 @@ impl World {
         Asking {
             ask,
             endpoint,
+            sent: self.now,
             question,
             first: question,
             leader: None,
@@ -201,6 +203,10 @@ impl World {
             Which::Watch => router.watching.as_ref().map(|watching| watching.ask),
         };
         let Some(ask) = ask else { return };
+        let sent = match which {
+            Which::List | Which::Watch => None,
+            Which::Read => router.read.as_ref().map(|asking| asking.sent),
+        };
         let line = match &outcome {
             Outcome::Listed(header, _) => format!("list answered at {}", header.revision),
             Outcome::Changed(changes) => format!("watch told of {} changes", changes.len()),
@@ -212,6 +218,8 @@ impl World {
             Outcome::Failed(trouble) => format!("etcd: {trouble}"),
         };
         router.follow.take(ask, outcome, self.now, jitter);
+        let dated = router.follow.reading().fresh().map(|(_, asked)| asked);
+        let too_late = dated.zip(sent).filter(|(dated, sent)| dated > sent);
         for notice in router.follow.notices() {
             match notice {
                 Notice::Left(..) => self.tally.hit("an etcd endpoint left"),
@@ -222,6 +230,9 @@ impl World {
             }
         }
         self.trace(|| format!("router {number}: {line}"));
+        if let Some((dated, sent)) = too_late {
+            self.fails(|| format!("router {number}: P1 of {sent} counts as of {dated}"));
+        }
         self.pump_feed(number);
         self.look_soon(number);
     }

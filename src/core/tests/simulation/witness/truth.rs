@@ -9,7 +9,7 @@ use trunkline_core::route::change::Change;
 
 use crate::node::agent::Seen;
 use crate::router::clients::Place;
-use crate::truth::Truth;
+use crate::truth::{LockWas, Truth};
 use crate::world::World;
 
 /// How long evidence carries.
@@ -60,13 +60,21 @@ impl World {
             Lock::Held { tenure, .. } => Some((tenure.holder.to_string(), tenure.began.0)),
             Lock::Vacant | Lock::Garbage { .. } => None,
         };
-        let was = self.truth.locks_since(asked).iter();
-        let mut was = was.map(|lock| lock.holder.clone().zip(lock.created));
-        if !was.any(|was| was == believed) {
-            let truth = format!("{:?}", self.truth.locks_since(asked));
-            self.fails(|| {
-                format!("router {number} believes {believed:?}, asked at {asked}; it was {truth}")
-            });
+        // What was once seen is never unseen: the search begins where the last belief was found.
+        let first = self.truth.place_at(asked);
+        let first = first.max(self.routers[number].believed);
+        let locks = &self.truth.locks[first..];
+        let was = |lock: &LockWas| lock.holder.clone().zip(lock.created) == believed;
+        match locks.iter().position(was) {
+            Some(place) => self.routers[number].believed = first + place,
+            None => {
+                let truth = format!("{locks:?}");
+                self.fails(|| {
+                    format!(
+                        "router {number} believes {believed:?}, asked at {asked}; it was {truth}"
+                    )
+                });
+            }
         }
     }
 
