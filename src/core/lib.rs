@@ -5,6 +5,7 @@
 //! ([`Observed`]); a decision is a closed enum with a typed reason. The other crates do what is decided
 //! here and decide nothing themselves. `clippy.toml` beside this file bans what would break that.
 
+pub mod admission;
 pub mod cluster;
 pub mod config;
 pub mod follow;

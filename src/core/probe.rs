@@ -91,6 +91,8 @@ pub struct Probe {
     pub postgres: Postgres,
     /// When the last look by REST came to an end, with an answer or without.
     pub looked: Option<Moment>,
+    /// When the last question to PostgreSQL was sent that has come to an end, with an answer or without.
+    pub pinged: Option<Moment>,
 }
 
 impl Probe {
@@ -107,7 +109,15 @@ impl Probe {
                 cause: NoAnswer::NotAsked,
             },
             looked: None,
+            pinged: None,
         }
+    }
+
+    /// Whether PostgreSQL answers, as a question sent at or after `since` showed; `None` if none has yet.
+    #[must_use]
+    pub fn postgres_answers(&self, since: Moment) -> Option<bool> {
+        let known = self.pinged.is_some_and(|pinged| pinged >= since);
+        known.then(|| self.postgres.fresh().is_some())
     }
 }
 
@@ -209,5 +219,26 @@ pub fn accepts(probe: &Probe, now: Moment) -> Option<Moment> {
     match probe.postgres.fresh() {
         Some((Accepts::Yes, asked)) if now.since(asked) < P2_CARRIES => Some(asked),
         Some(_) | None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn only_a_question_sent_after_the_doubt_tells_whether_postgresql_answers() {
+        let at = |seconds| Moment::from_boot(Duration::from_secs(seconds));
+        let mut probe = Probe::new(at(0));
+        assert_eq!(probe.postgres_answers(at(1)), None);
+        probe.postgres.answered(Accepts::Yes, at(2));
+        probe.pinged = Some(at(2));
+        let told = [2, 3].map(|since| probe.postgres_answers(at(since)));
+        assert_eq!(told, [Some(true), None]);
+        probe.postgres = probe.postgres.unanswered(NoAnswer::TimedOut, at(5));
+        probe.pinged = Some(at(4));
+        let told = [2, 4, 5].map(|since| probe.postgres_answers(at(since)));
+        assert_eq!(told, [Some(false), Some(false), None]);
     }
 }

@@ -4,6 +4,7 @@
 //! `systemd`, the YAML crate in `yaml`.
 
 pub mod clock;
+pub mod descriptors;
 pub mod etcd;
 pub mod files;
 pub mod http;

@@ -9,6 +9,7 @@ use crate::config::node::{Key, Node, Value};
 use crate::config::problem::Problems;
 use crate::config::read::Section;
 use crate::config::value::{Wrong, boolean, duration, duration_within, path, text, whole, word};
+use crate::proof::P2_CARRIES;
 
 /// Understands a router's file. `problems` are those met so far, when the file was parsed.
 ///
@@ -170,13 +171,22 @@ fn restapi(mut section: Section<'_, '_>) -> RestApi {
 
 fn probe(mut section: Section<'_, '_>) -> Probe {
     const SHORTEST: Duration = Duration::from_millis(50);
-    const LONGEST: Duration = Duration::from_secs(60);
+    const LONGEST: Duration = Duration::from_secs(2);
     let mut probe = Probe::default();
     let within = || duration_within(SHORTEST..=LONGEST);
     section.set("interval", &mut probe.interval, within());
     section.set("timeout", &mut probe.timeout, within());
     section.set("rise", &mut probe.rise, whole(1..=100));
     section.set("fall", &mut probe.fall, whole(1..=100));
+    // The next answer has to come before the last one has stopped to count.
+    if probe.interval + probe.timeout > P2_CARRIES {
+        let what = format!(
+            "is too long beside interval: {:?} and {:?} are more than the {P2_CARRIES:?} an answer counts",
+            probe.interval, probe.timeout
+        );
+        let expected = format!("write two durations that are {P2_CARRIES:?} together at most");
+        section.refuse("timeout", &what, &expected);
+    }
     section.finish();
     probe
 }

@@ -31,7 +31,7 @@ log: {level: loud}
         "4: cluster.etcd3.hosts[1]: \"10.0.0.2:x\" has no port from 1 to 65535; write host:port; an IPv6 address in brackets ([::1]:2379)",
         "5: cluster.etcd3.protocol: \"grpc\" is no protocol of etcd's; write \"http\" or \"https\"",
         "6: cluster.members: is not built yet; members are found in etcd: leave it out",
-        "7: cluster.probe.interval: 0 is out of bounds; write 50ms to 60s",
+        "7: cluster.probe.interval: 0 is out of bounds; write 50ms to 2s",
         "7: cluster.probe.rise: \"lots\" is no such number; write a whole number from 1 to 100",
         "10: listeners.read.max_lag: \"16 bananas\" is no size; write bytes or a number with kB, MB, GB, TB (16MB)",
         "11: listeners.read.hold: \"forever\" is no duration; write seconds or a number with ms, s, min, h, d (30s, 250ms, 5min)",
@@ -118,6 +118,21 @@ fn what_has_no_effect_is_said() {
             format!("router.yml:5: warning: listeners.{name}.{message}")
         );
     }
+}
+
+#[test]
+fn members_must_be_asked_often_enough_for_their_answers_to_count() {
+    let said = |probe: &str| {
+        let probe = format!("  probe: {{{probe}}}\n  etcd3:");
+        said(&MINIMAL.replace("  etcd3:", &probe))
+    };
+    assert_eq!(said("interval: 2s, timeout: 1s"), "");
+    let refused = said("interval: 2s, timeout: 1500ms");
+    assert!(
+        refused.contains("cluster.probe.timeout: is too long beside interval: 2s and 1.5s"),
+        "{refused}"
+    );
+    assert!(refused.contains("3s together at most"), "{refused}");
 }
 
 #[test]

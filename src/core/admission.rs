@@ -1,0 +1,124 @@
+//! How many clients a process can serve with the file descriptors it may have.
+//!
+//! Pure arithmetic: what the system allows comes in as a number. A session is two descriptors, and a part of all is
+//! kept back for what must work when there is no room for another session: the stats port, questions to etcd and
+//! members, cancel requests, and telling clients that there is no room.
+
+use std::fmt;
+
+use crate::config::router::Router;
+
+/// Descriptors of a session: one to the client, one to the server.
+const A_SESSION: u64 = 2;
+/// The most that is kept back.
+const RESERVE: u64 = 512;
+/// The least: what the router itself has open when it does nothing, twice.
+const LEAST: u64 = 128;
+/// Between the two, one of so many is kept back.
+const RESERVED_PART: u64 = 4;
+
+/// What the descriptors a process may have are good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// How many descriptors the process may have.
+    pub descriptors: u64,
+    /// How many clients may be connected at once, over all listeners.
+    pub sessions: u32,
+    /// How many more may be being told that there are too many.
+    pub refusals: u32,
+}
+
+impl Budget {
+    /// Divides up `descriptors`.
+    #[must_use]
+    pub fn of(descriptors: u64) -> Self {
+        let reserve = (descriptors / RESERVED_PART).clamp(LEAST, RESERVE);
+        // Of a very few, half are for clients all the same: a router that serves nobody is none.
+        let reserve = reserve.min(descriptors / 2);
+        let number = |descriptors: u64| u32::try_from(descriptors).unwrap_or(u32::MAX);
+        Self {
+            descriptors,
+            sessions: number((descriptors - reserve) / A_SESSION),
+            // The rest is for everything else.
+            refusals: number(reserve / 4),
+        }
+    }
+
+    /// The first `maxconn` of a configuration that could never be reached.
+    #[must_use]
+    pub fn exceeded(&self, router: &Router) -> Option<TooMany> {
+        let mut listeners = router.clusters.iter().flat_map(|it| &it.listeners);
+        listeners.find_map(|listener| {
+            let maxconn = listener.maxconn.filter(|most| *most > self.sessions)?;
+            Some(TooMany {
+                listener: listener.name.clone(),
+                maxconn,
+                budget: *self,
+            })
+        })
+    }
+}
+
+/// A listener that is to take more clients than the process has descriptors for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooMany {
+    /// Which.
+    pub listener: String,
+    /// What was configured.
+    pub maxconn: u32,
+    /// What there is.
+    pub budget: Budget,
+}
+
+impl fmt::Display for TooMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Budget {
+            descriptors,
+            sessions,
+            refusals: _,
+        } = self.budget;
+        write!(
+            f,
+            "listener {}: maxconn: {} does not fit: this process may have {descriptors} open files, which is \
+             {sessions} sessions of two each beside what is kept back; raise LimitNOFILE= of the service (or \
+             ulimit -n), or write {sessions} at most",
+            self.listener, self.maxconn
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::router::from_flags;
+
+    #[test]
+    fn sessions_and_reserve_never_need_more_descriptors_than_there_are() {
+        for descriptors in (0..5000).chain([65_536, 1_048_576, u64::from(u32::MAX), u64::MAX]) {
+            let budget = Budget::of(descriptors);
+            let needed = u64::from(budget.sessions) * 2 + u64::from(budget.refusals);
+            assert!(needed <= descriptors, "{budget:?}");
+            let kept = descriptors - u64::from(budget.sessions) * 2;
+            assert!(
+                descriptors < 256 || kept >= u64::from(budget.refusals) + 96,
+                "{budget:?}"
+            );
+        }
+        assert_eq!(Budget::of(1024).sessions, 384);
+        assert_eq!(Budget::of(1_048_576).sessions, 524_032);
+    }
+
+    #[test]
+    fn a_maxconn_that_cannot_be_reached_is_named_with_the_number_that_can() {
+        let (mut router, _) = from_flags(&["a:2379".into()], "demo", None).unwrap();
+        let budget = Budget::of(1024);
+        assert_eq!(budget.exceeded(&router), None);
+        router.clusters[0].listeners[1].maxconn = Some(384);
+        assert_eq!(budget.exceeded(&router), None);
+        router.clusters[0].listeners[1].maxconn = Some(385);
+        let said = budget.exceeded(&router).unwrap().to_string();
+        for word in ["listener read", "385", "1024", "write 384", "LimitNOFILE"] {
+            assert!(said.contains(word), "{said}");
+        }
+    }
+}
