@@ -4,8 +4,6 @@
 //! kept back for what must work when there is no room for another session: the stats port, questions to etcd and
 //! members, cancel requests, and telling clients that there is no room.
 
-use std::fmt;
-
 use crate::config::router::Router;
 
 /// Descriptors of a session: one to the client, one to the server.
@@ -47,13 +45,15 @@ impl Budget {
     /// The first `maxconn` of a configuration that could never be reached.
     #[must_use]
     pub fn exceeded(&self, router: &Router) -> Option<TooMany> {
-        let mut listeners = router.clusters.iter().flat_map(|it| &it.listeners);
-        listeners.find_map(|listener| {
-            let maxconn = listener.maxconn.filter(|most| *most > self.sessions)?;
-            Some(TooMany {
-                listener: listener.name.clone(),
-                maxconn,
-                budget: *self,
+        router.clusters.iter().find_map(|cluster| {
+            cluster.listeners.iter().find_map(|listener| {
+                let maxconn = listener.maxconn.filter(|most| *most > self.sessions)?;
+                Some(TooMany {
+                    cluster: cluster.name.clone(),
+                    listener: listener.name.clone(),
+                    maxconn,
+                    budget: *self,
+                })
             })
         })
     }
@@ -62,6 +62,8 @@ impl Budget {
 /// A listener that is to take more clients than the process has descriptors for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TooMany {
+    /// Of which cluster.
+    pub cluster: String,
     /// Which.
     pub listener: String,
     /// What was configured.
@@ -70,19 +72,23 @@ pub struct TooMany {
     pub budget: Budget,
 }
 
-impl fmt::Display for TooMany {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Budget {
-            descriptors,
-            sessions,
-            refusals: _,
-        } = self.budget;
-        write!(
-            f,
-            "listener {}: maxconn: {} does not fit: this process may have {descriptors} open files, which is \
-             {sessions} sessions of two each beside what is kept back; raise LimitNOFILE= of the service (or \
-             ulimit -n), or write {sessions} at most",
-            self.listener, self.maxconn
+impl TooMany {
+    /// What is wrong.
+    #[must_use]
+    pub fn what(&self) -> String {
+        format!(
+            "{} does not fit: this process may have {} open files, which is {} sessions of two each beside what is \
+             kept back",
+            self.maxconn, self.budget.descriptors, self.budget.sessions
+        )
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        format!(
+            "raise LimitNOFILE= of the service (or ulimit -n), or write {} at most",
+            self.budget.sessions
         )
     }
 }
@@ -116,8 +122,10 @@ mod tests {
         router.clusters[0].listeners[1].maxconn = Some(384);
         assert_eq!(budget.exceeded(&router), None);
         router.clusters[0].listeners[1].maxconn = Some(385);
-        let said = budget.exceeded(&router).unwrap().to_string();
-        for word in ["listener read", "385", "1024", "write 384", "LimitNOFILE"] {
+        let too_many = budget.exceeded(&router).unwrap();
+        assert_eq!((&*too_many.cluster, &*too_many.listener), ("demo", "read"));
+        let said = format!("{}; {}", too_many.what(), too_many.expected());
+        for word in ["385", "1024", "write 384", "LimitNOFILE"] {
             assert!(said.contains(word), "{said}");
         }
     }

@@ -6,8 +6,9 @@
 //! newcomer when there are too many.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -42,7 +43,9 @@ const HEAD: usize = 16 * 1024;
 /// How many headers a request may have.
 const HEADERS: usize = 64;
 /// How long to rest when the process is out of descriptors.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(20);
+/// How many descriptors the stats port keeps for itself.
+const SPARES: usize = 8;
 
 /// What the stats port shows.
 #[derive(Debug)]
@@ -52,6 +55,7 @@ pub struct Admin {
     tasks: Tasks,
     began: Moment,
     gauges: Gauges,
+    spares: Spares,
 }
 
 /// What there is to show at present: it changes with the configuration.
@@ -104,6 +108,7 @@ impl Admin {
             tasks,
             began: clock::now(),
             gauges: Gauges::default(),
+            spares: Spares::taken(),
         }
     }
 
@@ -128,9 +133,13 @@ pub async fn serve(listener: Arc<TcpListener>, admin: Arc<Admin>, stop: Cancella
             Ok((client, _)) => {
                 let place = places.take(&ending);
                 let served = connection(client, place, Arc::clone(&admin));
-                admin.tasks.spawn("stats connection", served);
+                let refilled = Arc::clone(&admin);
+                admin.tasks.spawn("stats connection", async move {
+                    served.await;
+                    refilled.spares.refill();
+                });
             }
-            Err(error) => survive(&error).await,
+            Err(error) => survive(&error, &admin.spares, &ending).await,
         }
     }
 }
@@ -177,17 +186,47 @@ impl Places {
     }
 }
 
+/// Descriptors kept for the day when there are none: given up one by one, so that somebody can still look.
+#[derive(Debug, Default)]
+struct Spares(Mutex<Vec<File>>);
+
+impl Spares {
+    /// As many as can be had.
+    fn taken() -> Self {
+        let spares = Self::default();
+        spares.refill();
+        spares
+    }
+
+    fn refill(&self) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while kept.len() < SPARES {
+            match File::open("/dev/null") {
+                Ok(file) => kept.push(file),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Gives one up; false if there is none.
+    fn give_up(&self) -> bool {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.pop().is_some()
+    }
+}
+
 /// Errors of one connection are that connection's; being out of descriptors passes.
-async fn survive(error: &io::Error) {
+async fn survive(error: &io::Error, spares: &Spares, ending: &CancellationToken) {
     let is_its_own = matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
     );
-    if !is_its_own {
-        tracing::error!("accepting on the stats port failed: {error}");
-        sleep(OUT_OF_DESCRIPTORS).await;
+    // The listeners tell of a shortage. A spare that is given up is for the connection that waits.
+    if !is_its_own && !spares.give_up() {
+        tracing::debug!("accepting on the stats port failed: {error}");
+        let _ = ending.run_until_cancelled(sleep(OUT_OF_DESCRIPTORS)).await;
     }
 }
 

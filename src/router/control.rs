@@ -1,6 +1,7 @@
 //! The one task that decides and publishes: woken by anything, it looks at everything again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use trunkline_core::config::router::Cluster;
 use trunkline_core::keys::Prefix;
+use trunkline_core::probe::Probe;
 use trunkline_core::route::change::{self, Change};
 use trunkline_core::route::{self, Ledger, Table};
-use trunkline_core::wire::member::{ConnUrl, Member};
+use trunkline_core::wire::member::{ApiUrl, ConnUrl, Member};
 use trunkline_core::{MemberName, Moment};
 use trunkline_io::clock::{self, Alarm};
 use trunkline_io::etcd::Access;
@@ -21,9 +23,9 @@ use crate::certificates::Certificates;
 use crate::events;
 use crate::feed::{self, Feed, Seen};
 use crate::memory::Shelf;
-use crate::poll::{Poll, Question};
+use crate::poll::{self, Poll, Question};
 use crate::published::{Board, Seats, Snapshot};
-use crate::resolve::Resolver;
+use crate::resolve::{Resolver, Wanted};
 
 /// How sessions tell control that a member failed them; a full queue loses nothing, the doubt is there already.
 pub type Doubts = mpsc::Sender<MemberName>;
@@ -141,6 +143,7 @@ pub fn start(
         cluster: Arc::clone(&cluster),
         feed,
         resolver: Resolver::default(),
+        failed: BTreeSet::new(),
         ledger: Ledger::default(),
         seats: Seats::default(),
         table: None,
@@ -188,9 +191,18 @@ struct Control {
     feed: Feed,
     poll: Poll,
     resolver: Resolver,
+    /// Members that failed a session since the last look.
+    failed: BTreeSet<MemberName>,
     ledger: Ledger,
     seats: Seats,
     table: Option<Table>,
+}
+
+/// Where members are, names resolved.
+#[derive(Default)]
+struct Addresses {
+    postgres: BTreeMap<MemberName, SocketAddr>,
+    rest: BTreeMap<MemberName, SocketAddr>,
 }
 
 impl Control {
@@ -208,7 +220,10 @@ impl Control {
                 changed = self.feed.seen.changed() => if changed.is_err() { return },
                 () = self.poll.changed() => {}
                 () = self.resolver.changed() => {}
-                Some(member) = doubted.recv() => self.poll.doubt(&member),
+                Some(member) = doubted.recv() => {
+                    self.poll.doubt(&member);
+                    self.failed.insert(member);
+                }
                 Some(order) = ordered.recv() => {
                     self.obey(order.cluster, order.certificates);
                     obeyed = Some(order.done);
@@ -238,13 +253,13 @@ impl Control {
     fn apply(&mut self, board: &Board) -> Moment {
         let seen = Arc::clone(&self.feed.seen.borrow_and_update());
         let probes = self.poll.probes();
-        let addresses = self.addresses(&seen);
+        let addresses = self.addresses(&seen, &probes);
         let situation = route::Snapshot {
             cluster: &self.cluster,
             view: &seen.view,
             reading: &seen.reading,
             probes: &probes,
-            addresses: &addresses,
+            addresses: &addresses.postgres,
             now: clock::now(),
             wall: clock::wall(),
         };
@@ -272,7 +287,8 @@ impl Control {
         again
     }
 
-    fn addresses(&mut self, seen: &Seen) -> BTreeMap<MemberName, std::net::SocketAddr> {
+    /// Where the members' PostgreSQL and REST APIs are, as far as it is known.
+    fn addresses(&mut self, seen: &Seen, probes: &BTreeMap<MemberName, Probe>) -> Addresses {
         let proxied = self.cluster.use_proxy_url;
         let url = |member: &Member| {
             let proxy = member.proxy.clone().filter(|_| proxied);
@@ -282,19 +298,50 @@ impl Control {
         let remembered = remembered.map(|(name, known)| (name, &known.published));
         let published = seen.view.value().into_iter().flat_map(|view| &view.members);
         // What was just published counts, unless its address cannot be read.
-        let urls: BTreeMap<&MemberName, ConnUrl> = remembered
-            .chain(published)
-            .filter_map(|(name, member)| Some((name, url(member)?)))
-            .collect();
-        self.resolver
-            .addresses(urls.iter().map(|(name, url)| (*name, url)))
+        let mut urls: BTreeMap<&MemberName, (Option<ConnUrl>, Option<&ApiUrl>)> = BTreeMap::new();
+        for (name, member) in remembered.chain(published) {
+            let known = urls.entry(name).or_default();
+            known.0 = url(member).or_else(|| known.0.take());
+            known.1 = member.api.as_ref().or(known.1);
+        }
+        let mut addresses = Addresses::default();
+        self.resolver.begin();
+        for (name, (conn, api)) in urls {
+            let probe = probes.get(name);
+            if let Some(ConnUrl { host, port, .. }) = &conn {
+                let silent = probe.is_some_and(|probe| poll::is_failing(&probe.postgres));
+                let failing = silent || self.failed.contains(name);
+                let port = *port;
+                let address = self.resolver.address(Wanted {
+                    host,
+                    port,
+                    failing,
+                });
+                addresses
+                    .postgres
+                    .extend(address.map(|it| (name.clone(), it)));
+            }
+            if let Some(ApiUrl { host, port, .. }) = api {
+                let failing = probe.is_some_and(|probe| poll::is_failing(&probe.rest));
+                let port = *port;
+                let address = self.resolver.address(Wanted {
+                    host,
+                    port,
+                    failing,
+                });
+                addresses.rest.extend(address.map(|it| (name.clone(), it)));
+            }
+        }
+        self.failed.clear();
+        self.resolver.look_up();
+        addresses
     }
 
     fn questions(
         &self,
         table: &Table,
         seen: &Seen,
-        addresses: &BTreeMap<MemberName, std::net::SocketAddr>,
+        addresses: &Addresses,
     ) -> BTreeMap<MemberName, Question> {
         let system_id = seen.view.value().and_then(|view| view.system_id.clone());
         let question = |name, asks| Question {
@@ -304,7 +351,8 @@ impl Control {
                 .members()
                 .get(name)
                 .and_then(|known| known.published.api.clone()),
-            postgres: addresses.get(name).copied(),
+            rest: addresses.rest.get(name).copied(),
+            postgres: addresses.postgres.get(name).copied(),
             system_id: system_id.clone(),
             timeout: self.cluster.probe.timeout,
         };

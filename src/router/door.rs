@@ -8,6 +8,7 @@ use trunkline_core::config::router::Listener;
 use trunkline_io::clock;
 use trunkline_io::shutdown::Tasks;
 
+use crate::admission::{Admission, Everybody};
 use crate::control::{Doubts, Running};
 use crate::published::{Board, Seat, Snapshot};
 
@@ -24,6 +25,8 @@ pub struct Door {
     pub board: Arc<Board>,
     /// Where a member that failed a session is reported.
     pub doubts: Doubts,
+    /// How many clients the process may have, over all doors.
+    pub admission: Arc<Admission>,
     /// The program's tasks: its ending ends sessions.
     pub tasks: Tasks,
     /// Counters for the page. They go on when the listener is told something else.
@@ -54,13 +57,19 @@ pub struct Count {
 impl Door {
     /// A listener of a running cluster.
     #[must_use]
-    pub fn new(running: &Running, config: Listener, tasks: &Tasks) -> Self {
+    pub fn new(
+        running: &Running,
+        config: Listener,
+        admission: &Arc<Admission>,
+        tasks: &Tasks,
+    ) -> Self {
         Self {
             cluster: running.cluster.name.clone(),
             config,
             leaving: false,
             board: Arc::clone(&running.board),
             doubts: running.doubts.clone(),
+            admission: Arc::clone(admission),
             tasks: tasks.clone(),
             count: Arc::default(),
         }
@@ -75,9 +84,17 @@ impl Door {
             leaving,
             board: Arc::clone(&self.board),
             doubts: self.doubts.clone(),
+            admission: Arc::clone(&self.admission),
             tasks: self.tasks.clone(),
             count: Arc::clone(&self.count),
         }
+    }
+
+    /// How many clients it may have.
+    #[must_use]
+    pub fn maxconn(&self) -> u32 {
+        let most = self.admission.budget.sessions;
+        self.config.maxconn.map_or(most, |own| own.min(most))
     }
 
     /// Whether this is the listener of that name in that cluster.
@@ -141,6 +158,26 @@ pub struct Clients(pub Arc<Door>);
 impl AsRef<AtomicU32> for Clients {
     fn as_ref(&self) -> &AtomicU32 {
         &self.0.count.clients
+    }
+}
+
+/// A client's place, below the door's limit and below the process's.
+#[derive(Debug)]
+pub struct Place {
+    _here: Counted<Clients>,
+    _everywhere: Counted<Everybody>,
+}
+
+impl Place {
+    /// A place, if there is one.
+    #[must_use]
+    pub fn take(door: &Arc<Door>) -> Option<Self> {
+        let admission = &door.admission;
+        let most = admission.budget.sessions;
+        Some(Self {
+            _here: Counted::below(Clients(Arc::clone(door)), door.maxconn())?,
+            _everywhere: Counted::below(Everybody(Arc::clone(admission)), most)?,
+        })
     }
 }
 

@@ -11,13 +11,15 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use trunkline_core::admission::Budget;
 use trunkline_core::config::Problems;
 use trunkline_core::config::router::{Cluster, Listener, Router, Written};
 use trunkline_core::reload::{self, Owner, Port};
-use trunkline_io::clock;
 use trunkline_io::shutdown::Tasks;
+use trunkline_io::{clock, descriptors};
 
 use crate::admin::{self, Admin, Configuration, Shown};
+use crate::admission::Admission;
 use crate::control::Running;
 use crate::door::Door;
 use crate::listener;
@@ -40,6 +42,7 @@ pub(crate) struct House {
     passed: PassedSockets,
     shown: Arc<ArcSwap<Shown>>,
     admin: Arc<Admin>,
+    admission: Arc<Admission>,
     tasks: Tasks,
 }
 
@@ -80,7 +83,14 @@ impl House {
             doors: Vec::new(),
             configuration: Configuration::none(clock::now()),
         }));
+        let budget = Budget::of(descriptors::raise());
+        tracing::info!(
+            descriptors = budget.descriptors,
+            sessions = budget.sessions,
+            "open files of this process, and clients they are enough for"
+        );
         Self {
+            admission: Arc::new(Admission::new(budget)),
             config: Router::new(Vec::new()),
             clusters: Vec::new(),
             doors: Vec::new(),
@@ -192,7 +202,12 @@ impl House {
                     }
                     (Some(had), _) => doors.push(Arc::new(had.told(listener.clone(), false))),
                     (None, Some(running)) => {
-                        doors.push(Arc::new(Door::new(running, listener.clone(), &self.tasks)));
+                        doors.push(Arc::new(Door::new(
+                            running,
+                            listener.clone(),
+                            &self.admission,
+                            &self.tasks,
+                        )));
                     }
                     (None, None) => {}
                 }

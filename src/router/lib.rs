@@ -5,6 +5,7 @@
 //! connects and [`pump`]s; [`admin`] shows the same snapshot to people.
 
 pub mod admin;
+pub mod admission;
 pub mod certificates;
 pub mod control;
 pub mod door;

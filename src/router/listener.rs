@@ -9,14 +9,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::door::{Clients, Counted, Door, Refused};
+use crate::admission::Refusals;
+use crate::door::{Counted, Door, Place, Refused};
 use crate::{metrics, session, socket};
 
-/// How long to rest when the process is out of descriptors: sessions that end make room.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(50);
-
-/// How many clients beyond `maxconn` are told so at once.
-const REFUSALS_AT_ONCE: u32 = 256;
+/// How long to rest when the process is out of descriptors: sessions that end make room. The stats port rests less, so
+/// that what room there is goes to it first.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 /// How long it may take until somebody who is connected already is seen.
 const IN_THE_QUEUE: Duration = Duration::from_millis(5);
@@ -57,27 +56,30 @@ fn admit(client: TcpStream, door: &Arc<Door>) {
         // It left between the handshake and now.
         return;
     }
-    let limit = door.config.maxconn.unwrap_or(u32::MAX);
-    let Some(counted) = Counted::below(Clients(Arc::clone(door)), limit) else {
+    door.admission.accepted();
+    let Some(place) = Place::take(door) else {
         refuse(client, door);
         return;
     };
     let served = Arc::clone(door);
     door.tasks.spawn("session", async move {
-        session::serve(client, served, counted).await;
+        session::serve(client, served, place).await;
     });
 }
 
 /// Tells the client why; in a flood, clients that cannot be told are hung up on.
 fn refuse(client: TcpStream, door: &Arc<Door>) {
-    let Some(counted) = Counted::below(Refused(Arc::clone(door)), REFUSALS_AT_ONCE) else {
+    let admission = &door.admission;
+    let refusal = Refusals(Arc::clone(admission));
+    let Some(everywhere) = Counted::below(refusal, admission.budget.refusals) else {
         door.count.refused.fetch_add(1, Ordering::Relaxed);
         return;
     };
+    let here = Counted::below(Refused(Arc::clone(door)), u32::MAX);
     let refused = Arc::clone(door);
     door.tasks.spawn("refusal", async move {
         session::too_many(client, refused).await;
-        drop(counted);
+        drop((here, everywhere));
     });
 }
 
@@ -90,7 +92,7 @@ async fn survive(error: &io::Error, door: &Door) {
     ) {
         return;
     }
-    tracing::error!(listener = door.config.name, "accepting failed: {error}");
+    door.admission.accept_failed(&door.config.name, error);
     metrics::accept_failed(door);
     sleep(OUT_OF_DESCRIPTORS).await;
 }

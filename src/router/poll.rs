@@ -2,23 +2,23 @@
 //! decided. Nothing here decides when to ask or what an answer means.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::net::lookup_host;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use trunkline_core::probe::{Accepts, NoAnswer, Probe, judge};
 use trunkline_core::route::table::Asks;
-use trunkline_core::wire::member::{ApiUrl, Host};
-use trunkline_core::{MemberName, Moment, Scope, SystemId};
-use trunkline_io::clock;
+use trunkline_core::wire::member::ApiUrl;
+use trunkline_core::{MemberName, Moment, Observed, Scope, SystemId};
 use trunkline_io::http::client::{self, Secured, Trouble};
 use trunkline_io::shutdown::Tasks;
 use trunkline_io::tls::Tls;
+use trunkline_io::{clock, descriptors};
 
 use crate::{metrics, pgping};
 
@@ -29,6 +29,8 @@ pub struct Question {
     pub asks: Asks,
     /// Its REST API; `None` if it published none.
     pub api: Option<ApiUrl>,
+    /// Where that is; `None` while its name does not resolve.
+    pub rest: Option<SocketAddr>,
     /// Its PostgreSQL.
     pub postgres: Option<SocketAddr>,
     /// The system identifier an answer must carry, once there is one.
@@ -179,6 +181,9 @@ impl Loop {
             metrics::probed(&self.cluster, &self.name);
             let answer = self.ask_rest(&question).await;
             let now = clock::now();
+            if matches!(answer, Err(NoAnswer::NotAsked)) {
+                continue;
+            }
             self.probe.send_modify(|probe| {
                 match answer {
                     Ok(answer) => probe.rest.answered(answer, asked),
@@ -200,9 +205,15 @@ impl Loop {
                 Some(address) => ask_postgres(address, question.timeout).await,
             };
             let now = clock::now();
-            self.probe.send_modify(|probe| match answer {
-                Ok(accepts) => probe.postgres.answered(accepts, asked),
-                Err(cause) => probe.postgres = probe.postgres.clone().unanswered(cause, now),
+            if matches!(answer, Err(NoAnswer::NotAsked)) {
+                continue;
+            }
+            self.probe.send_modify(|probe| {
+                match answer {
+                    Ok(accepts) => probe.postgres.answered(accepts, asked),
+                    Err(cause) => probe.postgres = probe.postgres.clone().unanswered(cause, now),
+                }
+                probe.pinged = Some(asked);
             });
             self.changed.notify_one();
         }
@@ -247,11 +258,12 @@ impl Loop {
                 return Err(NoAnswer::Failed(what.into()));
             }
         };
-        let address = timeout(question.timeout, resolve(&api.host, api.port))
-            .await
-            .map_err(|_| {
-                NoAnswer::Failed(format!("resolving {}: no answer in time", api.host))
-            })??;
+        let Some(address) = question.rest else {
+            let host = &api.host;
+            return Err(NoAnswer::Failed(format!(
+                "{host} does not resolve to an address"
+            )));
+        };
         let host = format!("{}:{}", api.host, api.port);
         let name = api.host.to_string();
         let name = name.trim_matches(['[', ']']);
@@ -261,7 +273,8 @@ impl Loop {
             .map_err(|trouble| match trouble {
                 Trouble::Refused => NoAnswer::Refused,
                 Trouble::TimedOut(_) => NoAnswer::TimedOut,
-                Trouble::Connection(_) | Trouble::Tls(_) | Trouble::Http(_) | Trouble::Body(_) => {
+                Trouble::Connection(error) => could_not_ask(&error),
+                Trouble::Tls(_) | Trouble::Http(_) | Trouble::Body(_) => {
                     NoAnswer::Failed(trouble.to_string())
                 }
             })?;
@@ -278,25 +291,34 @@ impl Loop {
 async fn ask_postgres(address: SocketAddr, within: Duration) -> Result<Accepts, NoAnswer> {
     match timeout(within, pgping::ask(address)).await {
         Err(_) => Err(NoAnswer::TimedOut),
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
             Err(NoAnswer::Refused)
         }
-        Ok(Err(error)) => Err(NoAnswer::Failed(error.to_string())),
+        Ok(Err(error)) => Err(could_not_ask(&error)),
         Ok(Ok(accepts)) => Ok(accepts),
     }
 }
 
-/// The first address of a host.
-async fn resolve(host: &Host, port: u16) -> Result<SocketAddr, NoAnswer> {
-    match host {
-        Host::Ip(ip) => Ok(SocketAddr::new(*ip, port)),
-        Host::Name(name) => lookup_host((name.as_str(), port))
-            .await
-            .map_err(|error| NoAnswer::Failed(format!("resolving {name}: {error}")))?
-            .next()
-            .ok_or_else(|| NoAnswer::Failed(format!("resolving {name}: no address"))),
-        Host::Socket(path) => Err(NoAnswer::Failed(format!(
-            "{path} is no place for a REST API"
-        ))),
+/// What an error of a connection says of the member: nothing, where this machine had no socket to ask by.
+fn could_not_ask(error: &io::Error) -> NoAnswer {
+    if descriptors::is_shortage(error) {
+        return NoAnswer::NotAsked;
+    }
+    NoAnswer::Failed(error.to_string())
+}
+
+/// Whether the last question went unanswered, by whoever sits at the address.
+#[must_use]
+pub fn is_failing<T>(observed: &Observed<T, NoAnswer>) -> bool {
+    match observed {
+        Observed::Fresh { .. } => false,
+        Observed::Stale { cause, .. } | Observed::Unknown { cause, .. } => match cause {
+            NoAnswer::Refused
+            | NoAnswer::TimedOut
+            | NoAnswer::Failed(_)
+            | NoAnswer::Foreign(_)
+            | NoAnswer::Garbage(_) => true,
+            NoAnswer::NotAsked | NoAnswer::NoAddress => false,
+        },
     }
 }

@@ -3,7 +3,7 @@
 //! Who answers on which is decided in `trunkline_core::reload`; this file opens and hands them over.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +100,7 @@ pub async fn open(bind: &Bind) -> io::Result<TcpListener> {
     };
     let address = match addr {
         BindAddr::Ip(ip) => SocketAddr::new(*ip, port),
-        BindAddr::Any => return open_everywhere(port),
+        BindAddr::Any => return socket::listen_everywhere(port),
         BindAddr::Name(name) => timeout(LOOKUP, lookup_host((name.as_str(), port)))
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the name is not resolved"))??
@@ -108,15 +108,4 @@ pub async fn open(bind: &Bind) -> io::Result<TcpListener> {
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?,
     };
     socket::listen(address)
-}
-
-/// Every address of the machine: IPv6 with IPv4 in it, or IPv4 alone where there is no IPv6.
-fn open_everywhere(port: u16) -> io::Result<TcpListener> {
-    let v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
-    match socket::listen(v6) {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            socket::listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port))
-        }
-        outcome => outcome,
-    }
 }

@@ -115,6 +115,7 @@ pub struct Snapshot {
 pub struct Board {
     current: ArcSwap<Snapshot>,
     generation: watch::Sender<u64>,
+    looks: watch::Sender<u64>,
 }
 
 impl Snapshot {
@@ -133,6 +134,7 @@ impl Board {
         Self {
             current: ArcSwap::from_pointee(first),
             generation: watch::Sender::new(0),
+            looks: watch::Sender::new(0),
         }
     }
 
@@ -149,8 +151,16 @@ impl Board {
         self.generation.subscribe()
     }
 
+    /// Follows every look, also those that decide the same anew: for the few who wait for an answer of a member that
+    /// is asked already.
+    #[must_use]
+    pub fn follow_looks(&self) -> watch::Receiver<u64> {
+        self.looks.subscribe()
+    }
+
     fn publish(&self, snapshot: Snapshot, is_news: bool) {
         self.current.store(Arc::new(snapshot));
+        self.looks.send_modify(|looks| *looks += 1);
         if is_news {
             self.generation.send_modify(|generation| *generation += 1);
         }

@@ -5,6 +5,7 @@ mod connect;
 pub mod ending;
 mod opening;
 mod refusal;
+mod silence;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 use trunkline_core::Moment;
 use trunkline_io::clock;
 
-use crate::door::{Clients, Counted, Door};
+use crate::door::{Door, Place};
 use crate::metrics;
 use crate::pump::{Bytes, Pump, Remains};
 use crate::session::connect::Connected;
@@ -24,7 +25,7 @@ use crate::session::opening::{Opened, Opening};
 /// Serves one client from its first byte to its last, and writes its line in the log.
 ///
 /// `place` is given back before a client is told that its session was killed, so that it finds one when it returns.
-pub async fn serve(client: TcpStream, door: Arc<Door>, place: Counted<Clients>) {
+pub async fn serve(client: TcpStream, door: Arc<Door>, place: Place) {
     let began = clock::now();
     let peer = client
         .peer_addr()
@@ -72,7 +73,7 @@ struct Report {
     remains: Option<Remains>,
 }
 
-async fn run(client: TcpStream, door: &Arc<Door>, place: Counted<Clients>) -> (Report, Ending) {
+async fn run(client: TcpStream, door: &Arc<Door>, place: Place) -> (Report, Ending) {
     let mut report = Report::default();
     // Opening needs far more memory than pumping: it is boxed, and gone before the first byte is pumped.
     let opened = match Box::pin(Opening::new(client, door, &mut report).run()).await {

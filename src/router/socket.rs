@@ -1,7 +1,7 @@
 //! Everything that is set on a socket.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -42,18 +42,35 @@ pub fn reset_on_close(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-/// A listening socket. An IPv6 wildcard takes IPv4 too.
+/// A listening socket on one address, or on every address of one family, as PostgreSQL understands `0.0.0.0` and `::`.
 ///
 /// # Errors
 /// As the system says: the port is in use, or not ours to take.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    listen_on(address, true)
+}
+
+/// A listening socket on every address of the machine: IPv6 with IPv4 in it, or IPv4 alone where there is no IPv6.
+///
+/// # Errors
+/// As the system says: the port is in use, or not ours to take.
+pub fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
+    match listen_on(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), false) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
+        }
+        outcome => outcome,
+    }
+}
+
+fn listen_on(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
+        socket.set_only_v6(only_v6)?;
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;

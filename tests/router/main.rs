@@ -3,6 +3,8 @@
 //! One module a subject. The tests run side by side: each has a network, a cluster and a router of its own, and
 //! they share one etcd under different scopes, unless they break it. Waits are predicates with generous bounds.
 
+mod addresses;
+mod admission;
 mod balance;
 mod bytes;
 mod cancel;

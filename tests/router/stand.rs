@@ -43,6 +43,10 @@ pub(crate) struct Plan {
     pub(crate) read: &'static str,
     /// Whether the read listener routes to any member, not to replicas alone.
     pub(crate) any: bool,
+    /// What the shell does before it becomes the router, in a mount namespace and the test's directory.
+    pub(crate) shell: &'static str,
+    /// What stands in the cluster's section beside `scope` and `etcd3`.
+    pub(crate) in_cluster: &'static str,
     /// Other sections of the configuration.
     pub(crate) other: &'static str,
 }
@@ -57,6 +61,8 @@ impl Default for Plan {
             write: "hold: 30s",
             read: "hold: 30s",
             any: false,
+            shell: "",
+            in_cluster: "",
             other: "drain: 30s",
         }
     }
@@ -68,7 +74,7 @@ pub(crate) struct Stand {
     pub(crate) router: Router,
     etcd: Option<Etcd>,
     workdir: Arc<WorkDir>,
-    _network: Loopback,
+    pub(crate) network: Loopback,
 }
 
 impl Stand {
@@ -92,13 +98,19 @@ impl Stand {
         let ports = Ports::on(&network, 0)?;
         let config = config(&plan, plan.scope.unwrap_or(&scope), address, &ports)
             + &format!("state: {}\n", workdir.folder("state", None)?.display());
-        let router = Router::launch("router", Path::new(BINARY), &config, ports, &workdir)?;
+        let binary = Path::new(BINARY);
+        let router = if plan.shell.is_empty() {
+            Router::launch("router", binary, &config, ports, &workdir)?
+        } else {
+            own_names(&workdir)?;
+            Router::launch_in(plan.shell, "router", binary, &config, ports, &workdir)?
+        };
         Ok(Self {
             cluster,
             router,
             etcd,
             workdir,
-            _network: network,
+            network,
         })
     }
 
@@ -126,6 +138,14 @@ impl Stand {
     /// Where the router keeps what it knows.
     pub(crate) fn state(&self) -> PathBuf {
         self.workdir.path().join("state")
+    }
+
+    /// Writes the `/etc/hosts` of a router that was started with [`OWN_NAMES`]. Each line is an address and a name.
+    pub(crate) fn names(&self, lines: &[String]) -> Result<()> {
+        Ok(std::fs::write(
+            self.workdir.path().join("hosts"),
+            lines.join("\n") + "\n",
+        )?)
     }
 
     /// Kills the router and starts it again.
@@ -181,14 +201,28 @@ pub(crate) async fn on(plan: Plan, test: impl AsyncFnOnce(&mut Stand) -> Result<
     outcome.map_err(|failure| stand.router.with_log(&failure))
 }
 
+/// A plan's shell that gives the router an `/etc/hosts` of its own, and nobody else to ask for names.
+pub(crate) const OWN_NAMES: &str =
+    "mount --bind hosts /etc/hosts; mount --bind resolv.conf /etc/resolv.conf";
+
+/// The files of [`OWN_NAMES`].
+fn own_names(workdir: &WorkDir) -> Result<()> {
+    let file = |name: &str| workdir.path().join(name);
+    std::fs::write(file("hosts"), "")?;
+    // Nobody listens there.
+    let nobody = "nameserver 127.127.255.1\noptions timeout:1 attempts:1\n";
+    Ok(std::fs::write(file("resolv.conf"), nobody)?)
+}
+
 fn config(plan: &Plan, scope: &str, etcd: SocketAddr, ports: &Ports) -> String {
     format!(
-        "cluster:\n  scope: {scope}\n  etcd3: {{hosts: [\"{etcd}\"]}}\n\
+        "cluster:\n  scope: {scope}\n  etcd3: {{hosts: [\"{etcd}\"]}}\n{}\
          listeners:\n\
          \x20 write: {{bind: \"{}\", to: primary, {}}}\n\
          \x20 read: {{bind: \"{}\", to: {}, {}}}\n\
          \x20 sync: {{bind: \"{}\", to: sync, hold: 30s}}\n\
          stats: {{bind: \"{}\"}}\n{}\n",
+        plan.in_cluster,
         ports.write,
         plan.write,
         ports.read,

@@ -25,6 +25,7 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod router;
+pub mod sockets;
 pub mod stand;
 pub mod wait;
 pub mod workdir;

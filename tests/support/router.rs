@@ -121,6 +121,22 @@ impl Router {
         Self::launch_at(&Place::default(), name, binary, config, ports, workdir)
     }
 
+    /// The same after `shell` has prepared what the process finds: its limits, its file system.
+    pub fn launch_in(
+        shell: &str,
+        name: &str,
+        binary: &Path,
+        config: &str,
+        ports: Ports,
+        workdir: &Arc<WorkDir>,
+    ) -> Result<Self> {
+        let mut command = Command::new("unshare");
+        let script = format!("set -e; {shell}; exec \"$0\" \"$@\"");
+        command.args(["--mount", "sh", "-c", &script]).arg(binary);
+        command.current_dir(workdir.path());
+        Self::begin(&Place::default(), name, command, config, ports, workdir)
+    }
+
     /// The same on a host of a network.
     pub fn launch_at(
         place: &Place,
@@ -130,14 +146,25 @@ impl Router {
         ports: Ports,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
-        let file = workdir.path().join(format!("{name}.yml"));
-        std::fs::write(&file, config).with_context(|| format!("writing {}", file.display()))?;
         ensure!(
             binary.is_file(),
             "there is no router at {}: build it first",
             binary.display()
         );
-        let mut command = Command::new(binary);
+        let command = Command::new(binary);
+        Self::begin(place, name, command, config, ports, workdir)
+    }
+
+    fn begin(
+        place: &Place,
+        name: &str,
+        mut command: Command,
+        config: &str,
+        ports: Ports,
+        workdir: &Arc<WorkDir>,
+    ) -> Result<Self> {
+        let file = workdir.path().join(format!("{name}.yml"));
+        std::fs::write(&file, config).with_context(|| format!("writing {}", file.display()))?;
         command.arg("-f").arg(&file);
         let process = Process::start_at(place, name, &mut command, None, workdir)?;
         Ok(Self {

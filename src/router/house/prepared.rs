@@ -63,6 +63,11 @@ impl House {
     }
 
     async fn ready(&self, plan: Plan, written: &Written) -> Result<Prepared, Problems> {
+        if let Some(too_many) = self.admission.budget.exceeded(&written.router) {
+            let (cluster, listener) = (too_many.cluster.clone(), too_many.listener.clone());
+            let key = Key::Listener(cluster, listener, "maxconn");
+            return Err(written.refused([(key, too_many.what(), too_many.expected())]));
+        }
         let mut prepared = Prepared {
             ports: Vec::new(),
             begun: Vec::new(),

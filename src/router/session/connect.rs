@@ -19,8 +19,6 @@ use crate::{metrics, socket};
 
 /// How long a member that failed a client is left alone by it.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
-/// How often a client that waits for an answer of a doubted member looks whether there is one.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long a client may wait for that even where nobody is held.
 const DOUBT: Duration = Duration::from_secs(1);
 
@@ -36,6 +34,7 @@ pub(super) struct Connected {
 pub(super) struct Search {
     door: Arc<Door>,
     decisions: watch::Receiver<u64>,
+    looks: watch::Receiver<u64>,
     /// Since when the client has been waiting, once it is.
     began_to_wait: Option<Moment>,
     held: Option<Counted<Held>>,
@@ -52,6 +51,7 @@ impl Search {
     pub(super) fn new(door: &Arc<Door>, client: Option<std::net::IpAddr>) -> Self {
         Self {
             decisions: door.follow(),
+            looks: door.board.follow_looks(),
             began_to_wait: None,
             door: Arc::clone(door),
             held: None,
@@ -68,6 +68,7 @@ impl Search {
         loop {
             // Marked as seen before it is read: a decision that comes in between wakes the wait below.
             self.decisions.borrow_and_update();
+            self.looks.borrow_and_update();
             match self.attempt().await {
                 Attempt::Connected(connected) => {
                     if self.held.take().is_some() {
@@ -79,8 +80,11 @@ impl Search {
                 Attempt::NoTarget(because) => self.hold(because, time, None).await?,
                 Attempt::NotNow(because) => self.hold(because, time, Some(TRY_AGAIN)).await?,
                 Attempt::Doubted(because) => {
-                    self.hold(because, time.max(DOUBT), Some(LOOK_AGAIN))
-                        .await?;
+                    let Some(left) = self.left(time.max(DOUBT))? else {
+                        return Err(Ending::NoTarget(because));
+                    };
+                    // It is being asked: its answer makes a look, whatever that decides.
+                    let _ = timeout(left, self.looks.changed()).await;
                 }
                 Attempt::Full => self.queue().await?,
             }

@@ -18,7 +18,7 @@ use trunkline_io::clock;
 
 use super::connect::{Connected, Search};
 use super::ending::Ending;
-use super::{Report, cancel, refusal};
+use super::{Report, cancel, refusal, silence};
 use crate::door::Door;
 use crate::pump::Bytes;
 use crate::startup::{self, First, FirstReply};
@@ -33,6 +33,10 @@ const SILENT_CLIENT: Duration = Duration::from_secs(5);
 
 /// How often a client that sent more than is read yet is looked at, whether it is still there.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a client that closed its half after it had said all a server needs is searched a server for. Most that
+/// do so have left, and whether one has is not seen before something is sent to it.
+const HALF_CLOSED: Duration = Duration::from_secs(1);
 
 /// A client and its server, with nothing left in between.
 pub(super) struct Opened {
@@ -50,6 +54,8 @@ pub(super) struct Opening<'r> {
     began: Moment,
     /// What the client said and no server has answered yet.
     said: Vec<u8>,
+    /// Whether it has said that it will say no more.
+    half_closed: bool,
     bytes: Bytes,
 }
 
@@ -83,6 +89,7 @@ impl<'r> Opening<'r> {
             report,
             began: clock::now(),
             said: Vec::new(),
+            half_closed: false,
             bytes: Bytes::default(),
         }
     }
@@ -135,6 +142,9 @@ impl<'r> Opening<'r> {
             }
             // The server was lost before it answered anything: the client does not know of it.
             self.search.lost(&found.seat);
+            if self.half_closed {
+                return Err(Ending::ClientLeftEarly);
+            }
         }
     }
 
@@ -175,7 +185,12 @@ impl<'r> Opening<'r> {
             let room = self.said.len() < startup::MAX_STARTUP;
             tokio::select! {
                 found = &mut search => return found.map(Some),
-                heard = hear(&mut self.client, &mut self.said, room) => heard?,
+                heard = hear(&mut self.client, &mut self.said, room), if !self.half_closed => match heard {
+                    Err(Ending::ClientLeftEarly) if is_whole(&self.said) => self.half_closed = true,
+                    heard => heard?,
+                },
+                // What the client said is whole and it still can listen: the server it needs may be a moment away.
+                () = sleep(HALF_CLOSED), if self.half_closed => return Err(Ending::ClientLeftEarly),
                 () = self.door.tasks.ending().cancelled() => return Err(Ending::ShutDown),
             }
             if matches!(startup::first(&self.said), First::Cancel(_)) {
@@ -254,6 +269,7 @@ impl<'r> Opening<'r> {
         enough: impl Fn(&[u8]) -> bool,
     ) -> Result<Option<Vec<u8>>, Ending> {
         let Connected { stream, seat, .. } = found;
+        let silence = silence::is_death(&self.door, seat);
         let asking = async {
             stream.write_all(request).await?;
             let mut answer = Vec::new();
@@ -275,7 +291,9 @@ impl<'r> Opening<'r> {
             () = self.door.tasks.ending().cancelled() => Err(Ending::ShutDown),
             () = seat.killed().cancelled() => Ok(None),
             answer = asking => Ok(answer.ok()),
-            () = gone(&self.client) => Err(Ending::ClientLeftEarly),
+            // Nothing was answered yet: another server may be asked the same.
+            () = silence => Ok(None),
+            () = gone(&self.client, false) => Err(Ending::ClientLeftEarly),
         }
     }
 
@@ -308,7 +326,7 @@ impl<'r> Opening<'r> {
         let stops = self.door.tasks.ending().is_cancelled();
         let told = timeout(
             if stops { LAST_REFUSAL } else { REFUSAL },
-            refusal::refuse(&mut self.client, &mut self.said, &error),
+            refusal::refuse(&mut self.client, &mut self.said, &error, &self.door),
         )
         .await;
         drop(told);
@@ -329,17 +347,25 @@ async fn hear(client: &mut TcpStream, said: &mut Vec<u8>, room: bool) -> Result<
     if room {
         return more(client, said).await;
     }
-    gone(client).await;
+    gone(client, true).await;
     Err(Ending::ClientLeftEarly)
 }
 
-/// Returns when the client has closed or broken the connection.
-async fn gone(client: &TcpStream) {
+/// Whether a server can begin to answer with what the client said.
+fn is_whole(said: &[u8]) -> bool {
+    match startup::first(said) {
+        First::AsksEncryption | First::Startup(_) | First::NotPostgres => true,
+        First::Incomplete | First::Cancel(_) => false,
+    }
+}
+
+/// Returns when the client has broken the connection; if `half` counts, also when it has closed its half.
+async fn gone(client: &TcpStream, half: bool) {
     loop {
-        match client.ready(Interest::READABLE).await {
-            Ok(ready) if ready.is_read_closed() || ready.is_error() => return,
-            // It sent more than its first packet: that stays in the socket, and makes the client ready at once
-            // whether it left or not.
+        match client.ready(Interest::READABLE | Interest::ERROR).await {
+            Ok(ready) if ready.is_error() || (half && ready.is_read_closed()) => return,
+            // It sent more than its first packet, or no more will come: that stays in the socket, and makes the
+            // client ready at once whether it left or not.
             Ok(_) => sleep(LOOK_AGAIN).await,
             Err(_) => return,
         }

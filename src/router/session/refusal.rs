@@ -3,6 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::cancel;
 use super::ending::Ending;
 use super::opening::more;
 use crate::door::Door;
@@ -55,6 +56,7 @@ pub(super) async fn refuse(
     client: &mut TcpStream,
     said: &mut Vec<u8>,
     error: &[u8],
+    door: &Door,
 ) -> Result<(), Ending> {
     loop {
         match startup::first(said) {
@@ -80,7 +82,12 @@ pub(super) async fn refuse(
                 {}
                 return Ok(());
             }
-            First::Cancel(_) | First::NotPostgres => return Ok(()),
+            // It asks for no place, and may well be what makes room.
+            First::Cancel(length) => {
+                cancel::pass_on(said.get(..length).unwrap_or_default(), door).await;
+                return Ok(());
+            }
+            First::NotPostgres => return Ok(()),
         }
     }
 }

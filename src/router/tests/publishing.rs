@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use trunkline_core::admission::Budget;
 use trunkline_core::config::router::{Cluster, Etcd};
 use trunkline_core::follow::Trouble;
 use trunkline_core::route::change::{self, Change};
@@ -24,8 +25,9 @@ use trunkline_core::route::{self, Ledger, Residence, Table, Target, Verdict};
 use trunkline_core::{Moment, Observed};
 use trunkline_io::clock;
 use trunkline_io::shutdown::Tasks;
+use trunkline_router::admission::Admission;
 use trunkline_router::control::Running;
-use trunkline_router::door::{Clients, Counted, Door};
+use trunkline_router::door::{Door, Place};
 use trunkline_router::published::{Board, Seats, Snapshot};
 use trunkline_router::session;
 
@@ -163,12 +165,13 @@ async fn member(listener: TcpListener, asked: Arc<AtomicBool>) {
 fn door(board: &Arc<Board>) -> Arc<Door> {
     let running = Running::deaf(Arc::new(cluster()), Arc::clone(board));
     let listener = running.cluster.listeners[WRITE].clone();
-    Arc::new(Door::new(&running, listener, &Tasks::new()))
+    let admission = Arc::new(Admission::new(Budget::of(1024)));
+    Arc::new(Door::new(&running, listener, &admission, &Tasks::new()))
 }
 
 /// A client's place below `maxconn`.
-fn place(door: &Arc<Door>) -> Counted<Clients> {
-    Counted::below(Clients(Arc::clone(door)), u32::MAX).unwrap()
+fn place(door: &Arc<Door>) -> Place {
+    Place::take(door).unwrap()
 }
 
 /// A client, and the router's side of its connection.

@@ -28,6 +28,8 @@ pub enum Postgres {
     Frozen,
     /// As `Accepting`, but one byte at a time with pauses.
     Slow,
+    /// As `Accepting`, but clients have to wait for the first word: a login trigger is at work, say.
+    Hesitant,
     /// Speaks before it has heard anything, then repeats what it hears.
     SpeaksFirst,
     /// Grants encryption; whatever follows is opaque, and repeated.
@@ -50,6 +52,8 @@ const SSL: u32 = (1234 << 16) | 5679;
 const GSSENC: u32 = (1234 << 16) | 5680;
 /// Long enough to be a pause, short enough that a login of a hundred bytes takes a second.
 const SLOW: Duration = Duration::from_millis(10);
+/// Longer than the router is patient with a server that may be dead.
+const HESITATION: Duration = Duration::from_secs(5);
 /// Sessions that were handed over and not fetched: more than any test has.
 const HANDED: usize = 64;
 
@@ -145,6 +149,7 @@ impl Shared {
             | Postgres::Closing
             | Postgres::Refused
             | Postgres::Slow
+            | Postgres::Hesitant
             | Postgres::Encrypting
             | Postgres::HandOver => {}
         }
@@ -173,8 +178,8 @@ impl Shared {
                 SSL | GSSENC => stream.write_all(b"N").await?,
                 _startup if is_the_routers_question(&packet) => {
                     self.note(|seen| seen.connections -= 1);
-                    let hands_over = mode == Postgres::HandOver;
-                    let mode = if hands_over {
+                    let is_for_clients = matches!(mode, Postgres::HandOver | Postgres::Hesitant);
+                    let mode = if is_for_clients {
                         Postgres::Accepting
                     } else {
                         mode
@@ -199,6 +204,11 @@ impl Shared {
                     stream.write_all(&[byte]).await?;
                     tokio::time::sleep(SLOW).await;
                 }
+                echo(stream).await
+            }
+            Postgres::Hesitant => {
+                tokio::time::sleep(HESITATION).await;
+                stream.write_all(&welcome(&self.name)).await?;
                 echo(stream).await
             }
             Postgres::HandOver => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
+use trunkline_core::admission::Budget;
 use trunkline_core::cluster::{ClusterView, KeyValue};
 use trunkline_core::config::router::{Cluster, Etcd};
 use trunkline_core::follow::{EndpointId, Trouble};
@@ -23,6 +24,7 @@ use trunkline_io::shutdown::Tasks;
 
 use crate::admin::stats::Stats;
 use crate::admin::{Admin, Configuration, Shown};
+use crate::admission::Admission;
 use crate::control::Running;
 use crate::door::Door;
 use crate::published::{Board, Seats, Snapshot};
@@ -114,10 +116,12 @@ impl Stand {
     /// The same of a router with several clusters.
     pub(super) fn admin_of(stands: &[&Self]) -> Arc<Admin> {
         let tasks = stands[0].tasks.clone();
+        let admission = Arc::new(Admission::new(Budget::of(1024)));
         let running: Vec<Running> = stands.iter().map(|stand| stand.running()).collect();
         let doors = running.iter().flat_map(|running| {
             let listeners = running.cluster.listeners.iter();
-            listeners.map(|listener| Arc::new(Door::new(running, listener.clone(), &tasks)))
+            listeners
+                .map(|listener| Arc::new(Door::new(running, listener.clone(), &admission, &tasks)))
         });
         let shown = Shown {
             doors: doors.collect(),
