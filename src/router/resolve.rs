@@ -118,7 +118,7 @@ impl Resolver {
             Ok(address) => {
                 entry.due = clock::now().after(AGAIN);
                 let had = entry.address.replace(address);
-                if entry.failed || had.is_some_and(|had| had != address) {
+                if entry.failed || had != Some(address) {
                     tracing::info!(host, port, %address, ?had, "a member's name resolves");
                 }
                 entry.failed = false;

@@ -33,8 +33,8 @@ async fn publish(stand: &Stand, member: &FakeMember, host: &str, role: &str) -> 
     stand.cluster.put(&path, &key).await
 }
 
-/// Publishes all members by name; `pg-1` leads.
-async fn publish_names(stand: &Stand) -> Result<()> {
+/// Publishes all members by name and waits until the router knows where each is; `pg-1` leads.
+async fn publish_names(stand: &mut Stand) -> Result<()> {
     for (name, role) in [
         ("pg-1", "primary"),
         ("pg-2", "replica"),
@@ -42,7 +42,14 @@ async fn publish_names(stand: &Stand) -> Result<()> {
     ] {
         publish(stand, stand.member(name)?, &format!("{name}.test"), role).await?;
     }
-    Ok(())
+    // Of each its PostgreSQL and its REST API.
+    until("six names are resolved", LOOKED_UP, async || {
+        let log = stand.router.process().log()?;
+        let resolved = log.matches("a member's name resolves").count();
+        ensure!(resolved >= 6, "{resolved}");
+        Ok(())
+    })
+    .await
 }
 
 fn line(ip: IpAddr, name: &str) -> String {
