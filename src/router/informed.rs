@@ -31,7 +31,7 @@ pub(crate) async fn keep(manager: Manager, shown: Arc<ArcSwap<Shown>>, tasks: Ta
         let shown = shown.load_full();
         let status = status(&shown, tasks.draining().is_cancelled());
         match patience {
-            Some(patience) if is_alive(&shown, patience, clock::now()) => {
+            Some(patience) if are_young(looks(&shown), patience, clock::now()) => {
                 manager.tell(Word::Alive, &status).await;
             }
             Some(_) | None if status != told => manager.tell(Word::Status, &status).await,
@@ -41,13 +41,15 @@ pub(crate) async fn keep(manager: Manager, shown: Arc<ArcSwap<Shown>>, tasks: Ta
     }
 }
 
-/// Whether every cluster was decided on within half of the manager's patience: control looks once a second at least.
-fn is_alive(shown: &Shown, patience: Duration, now: Moment) -> bool {
+/// When each cluster was last decided on.
+fn looks(shown: &Shown) -> impl Iterator<Item = Moment> {
     let looked = |running: &Running| running.board.current().at;
-    shown
-        .clusters
-        .iter()
-        .all(|running| now.since(looked(running)) < patience / 2)
+    shown.clusters.iter().map(looked)
+}
+
+/// Whether all of them are within half of the manager's patience: control looks once a second at least.
+fn are_young(mut looks: impl Iterator<Item = Moment>, patience: Duration, now: Moment) -> bool {
+    looks.all(|looked| now.since(looked) < patience / 2)
 }
 
 /// How things stand, in one line.
@@ -68,5 +70,20 @@ fn of_cluster(running: &Running) -> String {
     match &primary.member {
         Some(member) if primary.routes() => format!("{name}: primary {member}"),
         Some(_) | None => format!("{name}: no primary: {}", primary.because()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_cluster_that_is_not_decided_on_any_more_is_no_sign_of_life() {
+        let now = Moment::from_boot(Duration::from_secs(1_000));
+        let ago = |seconds| now.before(Duration::from_secs(seconds));
+        let alive =
+            |looks: &[Moment]| are_young(looks.iter().copied(), Duration::from_secs(30), now);
+        assert!(alive(&[ago(0), ago(14)]));
+        assert!(!alive(&[ago(0), ago(15)]));
     }
 }
