@@ -18,7 +18,7 @@ const NOT_ABOUT_DECISIONS: [&str; 1] = ["bans"];
 /// Those that play long random stories: tried when the others have found nothing.
 const LONG: [&str; 2] = ["safety", "simulation"];
 /// How many stories the simulation is to play for one mutant.
-const SEEDS: &str = "500";
+const SEEDS: &str = "3000";
 
 /// One test program of one package.
 #[derive(Clone, Debug)]

@@ -19,8 +19,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 "        let mut ended",
             ),
             (
-                "        }\n        ended\n",
-                "        }\n        board.publish(snapshot, is_news);\n        ended\n",
+                "        });\n        ended\n",
+                "        });\n        board.publish(snapshot, is_news);\n        ended\n",
             ),
         ],
         tests: Tests::Library("publishing"),
@@ -35,8 +35,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         says: "gives a target that came back the switch that was fired",
         file: PUBLISHED,
         edits: &[(
-            "self.0.remove(&(*number, end.target.clone()))",
-            "self.0.get(&(*number, end.target.clone()))",
+            "self.0.remove(&(end.listener.clone(), end.target.clone()))",
+            "self.0.get(&(end.listener.clone(), end.target.clone()))",
         )],
         tests: Tests::Library("publishing"),
     },

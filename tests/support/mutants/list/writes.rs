@@ -214,8 +214,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     row(
         "lets sessions outlive the lease when the key is gone",
         &[(
-            "let until = deadline.min(gone.after(RETAKE));\n            Primary::hold(Row::Gone, member)",
-            "let until = gone.after(RETAKE);\n            Primary::hold(Row::Gone, member)",
+            "let until = proof.min(gone.after(RETAKE));",
+            "let until = { let _ = proof; gone.after(RETAKE) };",
         )],
     ),
     row(
@@ -241,13 +241,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     row(
         "ends sessions at the lease's end although the leader goes on confirming",
-        &[("        .max(word)\n", "")],
+        &[(
+            "    carries.max(proven.word_until",
+            "    { let _ = carries; Moment::BOOT }.max(proven.word_until",
+        )],
     ),
     row(
         "ignores that an agent says until when it holds on",
         &[(
-            "        .max(proven.word_until.unwrap_or(Moment::BOOT));",
-            ";",
+            "    carries.max(proven.word_until.unwrap_or(Moment::BOOT))",
+            "    carries",
         )],
     ),
     row(
@@ -257,8 +260,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     row(
         "routes in a split brain while etcd is silent",
         &[(
-            "if another_claims(&tenure.holder, Moment::BOOT, ledger, s) =>",
-            "if false && another_claims(&tenure.holder, Moment::BOOT, ledger, s) =>",
+            "if another_claims(&tenure.holder, ledger, s) =>",
+            "if false && another_claims(&tenure.holder, ledger, s) =>",
         )],
     ),
     row(
@@ -292,8 +295,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     row(
         "counts an old claim of another leader in a split brain",
         &[(
-            ".map_or(since, |(_, first)| since.max(*first));",
-            ".map_or(since, |_| Moment::BOOT);",
+            ".any(|name| matches!(ledger.says(name, s), Says::Primary { lock: true, .. }))",
+            ".any(|name| matches!(ledger.says_since(name, Moment::BOOT, s), Says::Primary { lock: true, .. }))",
         )],
     ),
     row(
