@@ -59,12 +59,17 @@ struct Open {
 }
 
 impl Open {
-    /// Closes the port; when this returns, it can be opened anew.
-    async fn close(self) {
+    /// Has nobody answer any more. The socket stays open.
+    async fn stop(&self) {
         self.stop.cancel();
         if timeout(CLOSES, self.stopped.cancelled()).await.is_err() {
-            tracing::error!(owner = %self.port.owner, "a port that was taken out is still open");
+            tracing::error!(owner = %self.port.owner, "a port is still answered by the rules of before");
         }
+    }
+
+    /// Closes the port; when this returns, it can be opened anew.
+    async fn close(self) {
+        self.stop().await;
         if let Some(door) = self.door {
             listener::last_call(&self.socket, &door).await;
         }
@@ -244,12 +249,13 @@ impl House {
                 self.ports.extend(before);
                 continue;
             }
-            // The socket is the same, or new: nobody who has connected to it is lost.
+            // The socket is the same, or new: whoever connects to it waits until somebody answers. Two that answer at
+            // once would let clients in by the old rules after the new ones are said to be in force.
+            if let Some(open) = before {
+                open.stop().await;
+            }
             let open = self.answer(port, socket, door);
             self.ports.push(open);
-            if let Some(open) = before {
-                open.stop.cancel();
-            }
         }
         for open in had {
             open.close().await;

@@ -97,13 +97,38 @@ async fn a_listener_that_moves_keeps_its_sessions_and_serves_at_the_new_port_alo
 }
 
 #[tokio::test]
+async fn who_is_connected_when_a_port_closes_is_let_in() -> Result<()> {
+    on(Plan::default(), async |stand| {
+        ensure!(lands_on(stand.write()).await? == "pg-1");
+        let (old, new) = (stand.write(), spare(stand, 5061));
+        let text = file(stand)?.replace(&old.to_string(), &new.to_string());
+        std::fs::write(stand.router.file(), text)?;
+        // The clients and the signal wait for a router that does not run, and are there at once when it does.
+        stand.router.process().freeze()?;
+        let mut clients = Vec::new();
+        for _ in 0..200 {
+            clients.push(Client::ask(old).await?);
+        }
+        stand.router.process().hang_up()?;
+        stand.router.process().thaw()?;
+        for client in &mut clients {
+            let answer = client.answer().await?;
+            ensure!(answer == Answer::Served("pg-1".to_owned()), "{answer:?}");
+        }
+        nobody_listens(old).await
+    })
+    .await
+}
+
+#[tokio::test]
 async fn two_listeners_that_change_ports_change_who_is_behind_them() -> Result<()> {
     on(Plan::default(), async |stand| {
         let (write, read) = (stand.write().to_string(), stand.read().to_string());
         let (mut session, _) = Client::login(stand.write()).await?;
         let text = file(stand)?;
-        let text = text.replace(&write, "X").replace(&read, &write);
-        reload(stand, &text.replace('X', &read)).await?;
+        let text = text.replace(&write, "{write}").replace(&read, &write);
+        reload(stand, &text.replace("{write}", &read)).await?;
+        ensure!(refused_because(stand).await?.is_none());
         ensure!(lands_on(stand.read()).await? == "pg-1");
         ensure!(lands_on(stand.write()).await? != "pg-1");
         session.echo(b"still with the primary").await

@@ -29,7 +29,7 @@ use trunkline_router::admission::Admission;
 use trunkline_router::control::Running;
 use trunkline_router::door::{Door, Place};
 use trunkline_router::published::{Board, Seats, Snapshot};
-use trunkline_router::session;
+use trunkline_router::{listener, session};
 
 /// The listener whose pool the tests fill: `write`.
 const WRITE: usize = 0;
@@ -148,6 +148,34 @@ fn a_target_that_comes_back_gets_a_switch_that_was_not_fired() {
     let _ends = publish(&board, &mut seats, &held, old);
     let seat = Arc::clone(&board.current().lanes[WRITE].targets[0]);
     assert!(!seat.killed().is_cancelled());
+}
+
+#[test]
+fn a_listener_that_nothing_is_decided_on_any_more_leaves_no_session_behind() {
+    let (target, mut seats) = (somewhere(), Seats::default());
+    let old = table(Some(&target), Moment::NEVER);
+    let board = Board::new(snapshot(old.clone(), &mut seats));
+    let seat = Arc::clone(&board.current().lanes[WRITE].targets[0]);
+    let mut gone = old.clone();
+    gone.pools.clear();
+    let change = publish(&board, &mut seats, &old, gone);
+    assert_eq!(change.ends, []);
+    assert!(seat.killed().is_cancelled());
+}
+
+#[tokio::test]
+async fn who_is_in_the_queue_of_a_port_that_closes_is_let_in() {
+    let mut seats = Seats::default();
+    let board = Board::new(snapshot(table(None, Moment::NEVER), &mut seats));
+    let door = door(&Arc::new(board));
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let client = TcpStream::connect(port.local_addr().unwrap()).await;
+        clients.push(client.unwrap());
+    }
+    listener::last_call(&port, &door).await;
+    assert_eq!(door.count.accepted.load(Ordering::SeqCst), 3);
 }
 
 /// Plays the member: notes whether anybody asked it for anything, one guest after the other.
