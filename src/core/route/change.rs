@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::reason::{Alarm, Because};
+use super::reason::{Alarm, Because, Out};
 use super::table::{Place, Pool, Residence, Table, Target, Verdict};
 use crate::MemberName;
 use crate::cluster::Tenure;
@@ -14,7 +14,7 @@ pub struct End {
     pub listener: String,
     /// On which target.
     pub target: Target,
-    /// Why: that the member is dead, or else the decision on the primary; for the log.
+    /// Why: that the member is dead or left a pool of readers, or else the decision on the primary; for the log.
     pub because: Because,
 }
 
@@ -79,9 +79,15 @@ pub fn between(old: Option<&Table>, new: &Table) -> Change {
 
 fn compare(old: Option<&Pool>, new: &Pool, table: &Table, change: &mut Change) {
     let because = table.primary.because();
-    let why = |target: &Target| match table.dead.get(&target.member) {
-        Some(member) => Because::Dead(member.clone()),
-        None => because.clone(),
+    let why = |target: &Target| {
+        let member = &target.member;
+        match new.places.get(member) {
+            _ if table.dead.contains(member) => Because::Dead(member.clone()),
+            // A leader's pool goes by the write table, which says more.
+            Some(Place::Out(Out::NotLeader | Out::NotProven)) | None => because.clone(),
+            Some(Place::Out(out)) => Because::LeftOut(member.clone(), *out),
+            Some(Place::In | Place::Kept | Place::Fallback) => because.clone(),
+        }
     };
     let may_live =
         |target: &Target| !matches!(new.residents.get(target), None | Some(Residence::End));

@@ -164,6 +164,8 @@ pub enum Because {
     EmptyPool,
     /// This member was found dead.
     Dead(MemberName),
+    /// This member belongs no more into the pool, for this reason.
+    LeftOut(MemberName, Out),
 }
 
 impl fmt::Display for Because {
@@ -171,6 +173,7 @@ impl fmt::Display for Because {
         match self {
             Self::Row { row, member } => sentence(*row, member.as_ref(), f),
             Self::EmptyPool => f.write_str("no member of the pool can be used now"),
+            Self::LeftOut(member, why) => write!(f, "{member} left the pool: {why}"),
             Self::Dead(member) => write!(
                 f,
                 "{member} is dead: neither its REST API nor its PostgreSQL answers"

@@ -86,7 +86,10 @@ fn verdict(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Route => "a pool that routes",
         Verdict::Hold(Because::Row { .. }) => "a pool that holds by the write table",
-        Verdict::Hold(Because::EmptyPool) => "a pool that holds because it is empty",
+        // Who left a pool is why sessions end; what is left of the pool holds because it is empty.
+        Verdict::Hold(Because::EmptyPool | Because::LeftOut(..)) => {
+            "a pool that holds because it is empty"
+        }
         Verdict::Hold(Because::Dead(_)) => "a pool that holds because its member is dead",
         Verdict::Refuse(_) => "a pool that refuses",
     }

@@ -41,8 +41,8 @@ pub(crate) fn of(table: &Table, change: &Change, world: &World, shown: Shown) ->
     for end in &change.ends {
         let _ = writeln!(
             out,
-            "ends {} sessions on {}",
-            end.listener, end.target.member
+            "ends {} sessions on {}: {}",
+            end.listener, end.target.member, end.because
         );
     }
     out += &asks(table, world);
