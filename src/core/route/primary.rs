@@ -280,14 +280,14 @@ fn accepting(member: &MemberName, s: &Snapshot<'_>) -> Option<Moment> {
 }
 
 /// When `member` was last asked and found accepting: by its PostgreSQL, or by its REST API where PostgreSQL itself
-/// has not answered.
+/// has not answered. A doubt has both asked; the one that answers sooner does not speak for the other.
 fn last_seen_accepting(member: &MemberName, ledger: &Ledger, s: &Snapshot<'_>) -> Moment {
-    let postgres = s
-        .probes
-        .get(member)
-        .and_then(|probe| probe.postgres.fresh());
-    match (postgres, ledger.says(member, s)) {
-        (Some((Accepts::Yes, asked)), _) | (None, Says::Primary { asked, .. }) => asked,
+    let Some(probe) = s.probes.get(member) else {
+        return Moment::BOOT;
+    };
+    match (probe.postgres.fresh(), ledger.says(member, s)) {
+        (Some((Accepts::Yes, asked)), _) => asked,
+        (None, Says::Primary { asked, .. }) => asked.min(probe.pinged.unwrap_or(Moment::BOOT)),
         (Some((Accepts::NotNow, _)), _)
         | (None, Says::InRecovery | Says::StandbyLeader | Says::NotRunning | Says::Nothing) => {
             Moment::BOOT

@@ -36,9 +36,26 @@ fn evidence(world: &World) -> Moment {
 fn the_evidence_for_a_leader_is_of_when_it_was_asked_not_of_when_it_is_looked_at() {
     let mut world = led();
     let asked = world.now;
+    world.pinged("pg-1", asked);
     world.wait(Duration::from_millis(400));
     let _ = world.look();
     assert_eq!(evidence(&world), asked);
+}
+
+#[test]
+fn a_rest_api_that_answers_sooner_does_not_speak_for_a_postgresql_that_was_asked_too() {
+    let mut world = led();
+    assert_eq!(evidence(&world), Moment::BOOT, "PostgreSQL was never asked");
+    let doubted = world.now;
+    world.pinged("pg-1", doubted);
+    world.wait(Duration::from_millis(10));
+    world.ask("pg-1");
+    let _ = world.look();
+    assert_eq!(
+        evidence(&world),
+        doubted,
+        "the REST API alone was asked since"
+    );
 }
 
 #[test]

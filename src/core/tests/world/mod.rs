@@ -146,7 +146,13 @@ impl World {
         &self.reading
     }
 
-    /// What was last heard of a member.
+    /// Its PostgreSQL was asked at `asked`, and did not answer.
+    pub(crate) fn pinged(&mut self, name: &str, asked: Moment) {
+        let probe = self.probes.get_mut(&MemberName::from(name));
+        probe.expect("it was asked before").pinged = Some(asked);
+    }
+
+    /// What is known of a member by asking it.
     pub(crate) fn probe(&self, member: &MemberName) -> Option<&Probe> {
         self.probes.get(member)
     }
@@ -205,6 +211,7 @@ impl World {
                 Ok(accepts) => probe.postgres.answered(accepts, self.now),
                 Err(cause) => probe.postgres = probe.postgres.clone().unanswered(cause, self.now),
             }
+            probe.pinged = Some(self.now);
         }
     }
 

@@ -307,10 +307,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
         )],
     ),
     row(
+        "lets a doubted leader's REST API speak for its PostgreSQL",
+        &[("asked.min(probe.pinged.unwrap_or(Moment::BOOT))", "asked")],
+    ),
+    row(
         "takes a doubted leader's old answer for a new one",
         &[(
-            "        (Some((Accepts::Yes, asked)), _) | (None, Says::Primary { asked, .. }) => asked,",
-            "        (Some((Accepts::Yes, _)), _) | (None, Says::Primary { .. }) => s.now,",
+            "        (Some((Accepts::Yes, asked)), _) => asked,",
+            "        (Some((Accepts::Yes, _)), _) => s.now,",
         )],
     ),
 ];

@@ -184,6 +184,7 @@ impl World {
                 Heard::Nothing(cause) => *postgres = postgres.clone().unanswered(cause, now),
                 Heard::Rest(..) => return,
             }
+            polled.probe.pinged = Some(asked);
         }
         self.pump_polls(number);
         self.look_soon(number);
