@@ -34,6 +34,13 @@ struct Word {
     timeline: Option<u64>,
 }
 
+impl Word {
+    /// Whether nobody can write there: it is in recovery.
+    fn is_demoted(&self) -> bool {
+        (self.runs && self.role == "replica") || self.role == "standby_leader"
+    }
+}
+
 /// What was last heard of a member.
 #[derive(Clone, Debug, Default)]
 struct Member {
@@ -200,7 +207,10 @@ impl Witness {
                 lock.map(|lock| lock.min(since(asked)))
             }
             // etcd cannot be asked, or the key is gone: the leader's own word.
-            (None, Some((asked, 200)), _) if self.gone.is_none_or(|gone| asked >= gone) => {
+            (None, Some((asked, 200)), _)
+                if self.gone.is_none_or(|gone| asked >= gone)
+                    && !self.another_claims(member, now) =>
+            {
                 Some(since(asked))
             }
             (None, _, Some(asked)) if self.pause_carries(now) => Some(since(asked)),
@@ -265,6 +275,7 @@ impl Witness {
                 .gone
                 .is_some_and(|gone| self.holds_on(member, gone, now));
             let limit = match (self.gone, table.primary.row) {
+                _ if self.speaks_against_itself(member, r, now) => Moment::BOOT,
                 _ if paused || holds_on => Moment::NEVER,
                 // A running primary may take a vacant lock again within two seconds, or say that it holds on.
                 (Some(gone), _) => gone.after(TWO),
@@ -280,6 +291,30 @@ impl Witness {
             }
         }
         Ok(())
+    }
+
+    /// Whether L itself says what ends its sessions at once: it is in recovery, or, while etcd cannot be asked, it
+    /// lost the lock.
+    fn speaks_against_itself(&self, member: &MemberName, r: &Router, now: Moment) -> bool {
+        let Some(word) = self.word(member, now) else {
+            return false;
+        };
+        if self.gone.is_some_and(|gone| word.asked < gone) {
+            return false;
+        }
+        let etcd_answers = self.gone.is_some() || self.can_be_asked(now);
+        let demoted = word.is_demoted();
+        if !etcd_answers {
+            let paused = self.proof.as_ref().is_some_and(|proof| proof.paused);
+            let lost = word.runs && word.role == "primary" && word.code != 200;
+            return demoted || (lost && !paused);
+        }
+        // A holder has to have been proven first, and one that was asked to hand over is waited for.
+        let view = r.follow.view().value();
+        let handover = view.is_some_and(|view| view.failover.is_some());
+        let proven = self.proven.as_ref().map(|(tenure, _)| tenure);
+        let counts = self.gone.is_some() || (proven == self.holder() && !handover);
+        demoted && counts
     }
 
     /// R4 and R6: nobody is held while the holder is proven, unless the table says why; and held, not refused.
@@ -328,10 +363,7 @@ impl Witness {
             return Ok(());
         };
         let standby = view.is_some_and(|view| view.config.is_standby_cluster());
-        let word = self.word(member, now);
-        let contradicts = word.is_some_and(|word| {
-            (word.runs && word.role == "replica") || word.role == "standby_leader"
-        });
+        let contradicts = self.word(member, now).is_some_and(Word::is_demoted);
         let dead = self.silent_for(member, now) >= THREE;
         let known = view.is_some_and(|view| view.members.contains_key(member));
         if tenure.holder != *member || standby || contradicts || dead {
