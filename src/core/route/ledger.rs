@@ -13,7 +13,7 @@ use crate::health::{Health, Patience};
 use crate::probe::{Answer, Probe, Says};
 use crate::proof::LockProof;
 use crate::wire::failover::Failover;
-use crate::wire::member::{Member, State};
+use crate::wire::member::{Member, Role, State};
 use crate::{Lsn, MemberName, Moment, Observed, StoreNumber};
 
 /// The shortest time a member stays known after its key went.
@@ -189,6 +189,20 @@ impl Ledger {
         s.probes
             .get(member)
             .map_or(Says::Nothing, |probe| Says::of(&probe.rest, since, s.now))
+    }
+
+    /// Whether the last that `member` said in the present tenure, however long ago, was that it is no primary.
+    #[must_use]
+    pub(super) fn last_word_denies(&self, member: &MemberName, s: &Snapshot<'_>) -> bool {
+        let since = self
+            .tenure
+            .as_ref()
+            .map_or(Moment::BOOT, |(_, first)| *first);
+        s.probes.get(member).is_some_and(|probe| {
+            let asked = probe.rest.asked().is_some_and(|asked| asked >= since);
+            let denies = |answer: &Answer| answer.document.role != Role::Primary;
+            asked && probe.rest.value().is_some_and(denies)
+        })
     }
 
     /// Notes what is new.

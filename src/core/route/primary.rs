@@ -145,7 +145,7 @@ fn held(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
                 asks_postgres: true,
                 ..stay(Row::SilentProven)
             };
-            match (live, accepting(&tenure.holder, s)) {
+            match (live, accepting(&tenure.holder, ledger, s)) {
                 (Some(lock), Some(asked)) => {
                     silent.route(lock.expires().min(asked.after(P2_CARRIES)))
                 }
@@ -268,14 +268,23 @@ fn paused(says: Says, member: Option<&MemberName>, ledger: &Ledger, s: &Snapshot
     let in_ttl = ledger
         .lock()
         .is_some_and(|lock| s.now.since(lock.asked) <= lock.ttl);
-    match (says, member.and_then(|member| accepting(member, s))) {
+    let accepting = member.and_then(|member| accepting(member, ledger, s));
+    // Whoever else says that it holds the lock speaks louder than a PostgreSQL that says only that it accepts.
+    let accepting =
+        accepting.filter(|_| member.is_none_or(|member| !another_claims(member, ledger, s)));
+    match (says, accepting) {
         (Says::Primary { lock: true, asked }, _) => stay.route(asked.after(P2_CARRIES)),
         (_, Some(asked)) if in_ttl => stay.route(asked.after(P2_CARRIES)),
         (_, _) => stay,
     }
 }
 
-fn accepting(member: &MemberName, s: &Snapshot<'_>) -> Option<Moment> {
+/// When the PostgreSQL of `member` was last heard to accept. A standby accepts too: one whose last word was that it
+/// is no primary is not taken for one because it went silent.
+fn accepting(member: &MemberName, ledger: &Ledger, s: &Snapshot<'_>) -> Option<Moment> {
+    if ledger.last_word_denies(member, s) {
+        return None;
+    }
     s.probes.get(member).and_then(|probe| accepts(probe, s.now))
 }
 

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
 use trunkline_core::cluster::{ClusterView, Lock, Tenure};
 use trunkline_core::config::router::WhenUnproven;
 use trunkline_core::probe::Accepts;
@@ -16,36 +15,24 @@ use trunkline_core::route::{Residence, Row, Table, Verdict};
 use trunkline_core::wire::failover::Failover;
 use trunkline_core::{MemberName, Moment};
 
-use crate::node::{Heard, SCOPE, SYSTEM_ID};
+use crate::node::Heard;
 use crate::router::Router;
 
 pub(crate) mod truth;
+mod word;
+
+use word::{Word, word};
 
 const TWO: Duration = Duration::from_secs(2);
 const THREE: Duration = Duration::from_secs(3);
-
-/// A member's own word.
-#[derive(Clone, Debug)]
-struct Word {
-    asked: Moment,
-    code: u16,
-    role: String,
-    runs: bool,
-    timeline: Option<u64>,
-}
-
-impl Word {
-    /// Whether nobody can write there: it is in recovery.
-    fn is_demoted(&self) -> bool {
-        (self.runs && self.role == "replica") || self.role == "standby_leader"
-    }
-}
 
 /// What was last heard of a member.
 #[derive(Clone, Debug, Default)]
 struct Member {
     /// The last answer, if the last question had one that counts.
     word: Option<Word>,
+    /// The last answer that counted, whatever came of later questions.
+    last: Option<Word>,
     /// When its PostgreSQL was asked that said last that it accepts, if that was its last answer.
     accepts: Option<Moment>,
     /// When either was asked that answered anything of its own.
@@ -85,6 +72,7 @@ impl Witness {
             Heard::Rest(code, body) => {
                 member.word = word(*code, body, name.as_str(), asked, self.identified);
                 if member.word.is_some() {
+                    member.last.clone_from(&member.word);
                     member.heard = Some(asked);
                 }
             }
@@ -213,7 +201,11 @@ impl Witness {
             {
                 Some(since(asked))
             }
-            (None, _, Some(asked)) if self.pause_carries(now) => Some(since(asked)),
+            (None, _, Some(asked))
+                if self.pause_carries(now) && !self.another_claims(member, now) =>
+            {
+                Some(since(asked))
+            }
             _ => None,
         };
         let end =
@@ -442,8 +434,17 @@ impl Witness {
         (word.asked >= since && now < word.asked.after(THREE)).then_some(word)
     }
 
+    /// When the PostgreSQL of `member` accepted (P3). A standby accepts too: nothing is made of that after the member
+    /// has said in this tenure that it is none who is written to, until it says otherwise.
     fn accepts(&self, member: &MemberName, now: Moment) -> Option<Moment> {
-        let asked = self.members.get(member)?.accepts?;
+        let tenure = self.tenure.as_ref();
+        let since = tenure.map_or(Moment::BOOT, |(_, first)| *first);
+        let member = self.members.get(member)?;
+        let last = member.last.as_ref().filter(|last| last.asked >= since);
+        if last.is_some_and(|last| last.role != "primary") {
+            return None;
+        }
+        let asked = member.accepts?;
         (now < asked.after(THREE)).then_some(asked)
     }
 
@@ -469,22 +470,4 @@ impl Witness {
             .as_ref()
             .is_some_and(|proof| proof.paused && now <= proof.asked.after(proof.granted))
     }
-}
-
-/// The word of `member` in an answer; none, if somebody else answered or it is no status document.
-fn word(code: u16, body: &str, member: &str, asked: Moment, identified: bool) -> Option<Word> {
-    let document: Value = serde_json::from_str(body).ok()?;
-    let who = &document["patroni"];
-    let fits = |given: &Value, ours: &str| given.as_str().is_none_or(|given| given == ours);
-    let ours = fits(&who["name"], member)
-        && fits(&who["scope"], SCOPE)
-        && (!identified || fits(&document["database_system_identifier"], SYSTEM_ID));
-    let role = document["role"].as_str()?.to_owned();
-    ours.then(|| Word {
-        asked,
-        code,
-        role,
-        runs: document["state"].as_str() == Some("running"),
-        timeline: document["timeline"].as_u64(),
-    })
 }

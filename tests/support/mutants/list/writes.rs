@@ -142,6 +142,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
         )],
     ),
     row(
+        "takes a standby that fell silent for the primary it was",
+        &[(
+            "if ledger.last_word_denies(member, s) {",
+            "if ledger.last_word_denies(member, s) && false {",
+        )],
+    ),
+    row(
+        "in pause, takes a PostgreSQL that accepts for the leader while another claims the lock",
+        &[(
+            "accepting.filter(|_| member.is_none_or(|member| !another_claims(member, ledger, s)))",
+            "accepting.filter(|_| member.is_none_or(|_| true))",
+        )],
+    ),
+    row(
         "routes to a silent holder that was never proven",
         &[(
             "(Says::Nothing, live) if in_tenure => {",

@@ -1,0 +1,47 @@
+//! A member's own word, read from an answer of its REST API by the specification's terms (P2).
+
+use serde_json::Value;
+use trunkline_core::Moment;
+
+use crate::node::{SCOPE, SYSTEM_ID};
+
+/// A member's own word.
+#[derive(Clone, Debug)]
+pub(super) struct Word {
+    pub(super) asked: Moment,
+    pub(super) code: u16,
+    pub(super) role: String,
+    pub(super) runs: bool,
+    pub(super) timeline: Option<u64>,
+}
+
+impl Word {
+    /// Whether nobody can write there: it is in recovery.
+    pub(super) fn is_demoted(&self) -> bool {
+        (self.runs && self.role == "replica") || self.role == "standby_leader"
+    }
+}
+
+/// The word of `member` in an answer; none, if somebody else answered or it is no status document.
+pub(super) fn word(
+    code: u16,
+    body: &str,
+    member: &str,
+    asked: Moment,
+    identified: bool,
+) -> Option<Word> {
+    let document: Value = serde_json::from_str(body).ok()?;
+    let who = &document["patroni"];
+    let fits = |given: &Value, ours: &str| given.as_str().is_none_or(|given| given == ours);
+    let ours = fits(&who["name"], member)
+        && fits(&who["scope"], SCOPE)
+        && (!identified || fits(&document["database_system_identifier"], SYSTEM_ID));
+    let role = document["role"].as_str()?.to_owned();
+    ours.then(|| Word {
+        asked,
+        code,
+        role,
+        runs: document["state"].as_str() == Some("running"),
+        timeline: document["timeline"].as_u64(),
+    })
+}
