@@ -211,7 +211,7 @@ impl Loop {
             self.probe.send_modify(|probe| {
                 match answer {
                     Ok(accepts) => probe.postgres.answered(accepts, asked),
-                    Err(cause) => probe.postgres = probe.postgres.clone().unanswered(cause, now),
+                    Err(cause) => probe.postgres_unanswered(cause, now),
                 }
                 probe.pinged = Some(asked);
             });

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::Snapshot;
-use crate::probe::NoAnswer;
+use crate::probe::{NoAnswer, Rest};
 use crate::proof::P1_LIVE;
 use crate::{MemberName, Moment, Observed};
 
@@ -25,10 +25,27 @@ pub(super) fn is_dead(member: &MemberName, s: &Snapshot<'_>) -> bool {
     let Some(heard) = probe.rest.asked().max(probe.postgres.asked()) else {
         return false;
     };
-    probe.rest.fresh().is_none()
-        && silent_since(&probe.postgres).is_some_and(|since| s.now.since(since) >= ASKED_AGAIN)
+    is_silent(&probe.rest)
+        // What was silent before the REST API was heard last says nothing of now.
+        && silent_since(&probe.postgres).is_some_and(|since| {
+            probe.rest.asked().is_none_or(|rest| since > rest) && s.now.since(since) >= ASKED_AGAIN
+        })
         && s.now.since(heard) >= DEAD_AFTER
         && hears_anybody(s)
+}
+
+/// Whether nobody answers for the member's REST API, or only a stranger. Whose kernel refuses, or who answers nonsense,
+/// is alive.
+fn is_silent(rest: &Rest) -> bool {
+    match rest {
+        Observed::Fresh { .. } => false,
+        Observed::Stale { cause, .. } | Observed::Unknown { cause, .. } => match cause {
+            NoAnswer::TimedOut | NoAnswer::Failed(_) | NoAnswer::Foreign(_) => true,
+            NoAnswer::NotAsked | NoAnswer::NoAddress | NoAnswer::Refused | NoAnswer::Garbage(_) => {
+                false
+            }
+        },
+    }
 }
 
 fn silent_since<T>(asked: &Observed<T, NoAnswer>) -> Option<Moment> {
@@ -49,6 +66,6 @@ fn silent_since<T>(asked: &Observed<T, NoAnswer>) -> Option<Moment> {
 fn hears_anybody(s: &Snapshot<'_>) -> bool {
     let lately = |asked: Moment| s.now.since(asked) < P1_LIVE;
     let etcd = s.reading.fresh().is_some_and(|(_, asked)| lately(asked));
-    let answers = |rest: &crate::probe::Rest| rest.fresh().is_some_and(|(_, asked)| lately(asked));
+    let answers = |rest: &Rest| rest.fresh().is_some_and(|(_, asked)| lately(asked));
     etcd || s.probes.values().any(|probe| answers(&probe.rest))
 }

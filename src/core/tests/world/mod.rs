@@ -209,7 +209,7 @@ impl World {
         if self.table.as_ref().is_some_and(asked) {
             match node.accepts.clone() {
                 Ok(accepts) => probe.postgres.answered(accepts, self.now),
-                Err(cause) => probe.postgres = probe.postgres.clone().unanswered(cause, self.now),
+                Err(cause) => probe.postgres_unanswered(cause, self.now),
             }
             probe.pinged = Some(self.now);
         }

@@ -215,7 +215,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         says: "gives up a member whose REST API alone is silent",
         file: SILENCE,
-        edits: &[("&& silent_since(&probe.postgres)", "&& Some(Moment::BOOT)")],
+        edits: &[(
+            "&& silent_since(&probe.postgres)",
+            "&& Some(s.now.before(ASKED_AGAIN))",
+        )],
         tests: SCENARIOS,
     },
     Mutant {
@@ -235,8 +238,32 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 "NoAnswer::TimedOut | NoAnswer::Failed(_) => Some",
                 "NoAnswer::TimedOut | NoAnswer::Refused | NoAnswer::Failed(_) => Some",
             ),
-            ("            | NoAnswer::Refused\n", ""),
+            (
+                "            | NoAnswer::Refused\n            | NoAnswer::Foreign",
+                "            | NoAnswer::Foreign",
+            ),
         ],
+        tests: SCENARIOS,
+    },
+    Mutant {
+        says: "gives up a member whose REST API refuses while its PostgreSQL is slow",
+        file: SILENCE,
+        edits: &[("is_silent(&probe.rest)", "probe.rest.fresh().is_none()")],
+        tests: SCENARIOS,
+    },
+    Mutant {
+        says: "counts the time in which PostgreSQL was not asked as its silence",
+        file: PROBE,
+        edits: &[("since <= heard)", "since <= heard && false)")],
+        tests: SCENARIOS,
+    },
+    Mutant {
+        says: "takes a PostgreSQL that was silent long ago for silent now",
+        file: SILENCE,
+        edits: &[(
+            ".is_none_or(|rest| since > rest)",
+            ".is_none_or(|rest| since > rest || true)",
+        )],
         tests: SCENARIOS,
     },
 ];

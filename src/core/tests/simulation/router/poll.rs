@@ -178,10 +178,9 @@ impl World {
             }
             polled.probe.looked = Some(now);
         } else {
-            let postgres = &mut polled.probe.postgres;
             match heard {
-                Heard::Postgres(accepts) => postgres.answered(accepts, asked),
-                Heard::Nothing(cause) => *postgres = postgres.clone().unanswered(cause, now),
+                Heard::Postgres(accepts) => polled.probe.postgres.answered(accepts, asked),
+                Heard::Nothing(cause) => polled.probe.postgres_unanswered(cause, now),
                 Heard::Rest(..) => return,
             }
             polled.probe.pinged = Some(asked);
