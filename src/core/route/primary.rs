@@ -180,7 +180,7 @@ fn vacant(exists: bool, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
     if says == Says::InRecovery || says == Says::StandbyLeader {
         return Primary::hold(Row::GoneInRecovery, member);
     }
-    let deadline = ledger.lock().map_or(gone, |lock| lock.deadline);
+    let deadline = ledger.lock().map_or(Moment::BOOT, |lock| lock.deadline);
     let claims = matches!(says, Says::Primary { lock: true, .. });
     if claims && another_claims(&proven.tenure.holder, ledger, s) {
         let until = deadline.min(gone.after(RETAKE));
@@ -198,8 +198,8 @@ fn vacant(exists: bool, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
             Primary::hold(Row::GoneWithoutLock, member).keep(gone.after(RETAKE), s.now)
         }
         Says::InRecovery | Says::StandbyLeader | Says::NotRunning | Says::Nothing => {
-            // etcd was silent for so long that only the leader's own word carried its sessions: it carries them on
-            // until the leader can have been asked what it makes of the key that is gone.
+            // etcd was silent for so long (or ever since the router started) that only the leader's own word carried
+            // its sessions: it carries them on until the leader can have been asked what it makes of the key that is gone.
             let proof = if deadline < gone {
                 word_until(proven)
             } else {

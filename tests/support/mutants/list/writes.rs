@@ -142,6 +142,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         )],
     ),
     row(
+        "ends the sessions of a remembered leader when etcd comes back without its key",
+        &[(
+            "    let deadline = ledger.lock().map_or(Moment::BOOT, |lock| lock.deadline);\n    let claims",
+            "    let deadline = ledger.lock().map_or(gone, |lock| lock.deadline);\n    let claims",
+        )],
+    ),
+    row(
         "takes a standby that fell silent for the primary it was",
         &[(
             "if ledger.last_word_denies(member, s) {",
