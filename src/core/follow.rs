@@ -108,6 +108,7 @@ impl Follow {
     #[must_use]
     pub fn remembering(mut self, view: ClusterView, now: Moment) -> Self {
         self.config = view.config.clone();
+        self.system_id.clone_from(&view.system_id);
         self.view = Observed::Stale {
             value: view,
             asked: Moment::BOOT,

@@ -73,6 +73,7 @@ pub(crate) const MET: &[(&str, u64)] = &[
     ("fault: watches lose events", 200),
     ("fault: watches mix the order", 200),
     ("fault: watches repeat events", 200),
+    ("a router that remembers its last run", 230),
     ("a run that ended well", 9_000),
 ];
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use trunkline_core::config::router::{Cluster, Etcd, Hold};
 use trunkline_core::follow::Follow;
 use trunkline_core::keys::Prefix;
+use trunkline_core::memory::Memory;
 use trunkline_core::route::{Ledger, Table, Target};
 use trunkline_core::{MemberName, Moment, Scope};
 
@@ -36,6 +37,8 @@ pub(crate) struct Router {
     pub(crate) started: Moment,
     pub(crate) cluster: Cluster,
     pub(crate) follow: Follow,
+    /// What it wrote down of the cluster, for its next start.
+    pub(crate) shelf: Option<Memory>,
     pub(crate) list: Option<Asking>,
     pub(crate) read: Option<Asking>,
     pub(crate) watching: Option<Watching>,
@@ -73,7 +76,8 @@ impl Router {
             life: 0,
             started: now,
             cluster,
-            follow: follow(now),
+            follow: Follow::new(prefix(), crate::network::ETCDS, now),
+            shelf: None,
             list: None,
             read: None,
             watching: None,
@@ -92,18 +96,27 @@ impl Router {
     }
 }
 
-fn follow(now: Moment) -> Follow {
-    let prefix = Prefix::new("service", &Scope::from(SCOPE));
-    Follow::new(prefix, crate::network::ETCDS, now)
+fn prefix() -> Prefix {
+    Prefix::new("service", &Scope::from(SCOPE))
 }
 
 impl World {
     pub(crate) fn router_starts(&mut self, number: usize) {
         let now = self.now;
+        // The last writing may have failed, or have no place at all.
+        let (wrote, has_shelf) = (self.chance.in_hundred(80), self.chance.in_hundred(80));
         let router = &mut self.routers[number];
+        if wrote && let Some(memory) = router.follow.memory() {
+            router.shelf = Some(memory);
+        }
+        let mut follow = Follow::new(prefix(), crate::network::ETCDS, now);
+        if let Some(memory) = router.shelf.as_ref().filter(|_| has_shelf) {
+            self.tally.hit("a router that remembers its last run");
+            follow = follow.remembering(memory.view(&prefix()), now);
+        }
         router.life += 1;
         router.started = now;
-        router.follow = follow(now);
+        router.follow = follow;
         (router.list, router.read, router.watching) = (None, None, None);
         router.polled.clear();
         router.ledger = Ledger::default();

@@ -13,7 +13,7 @@ use trunkline_core::probe::Accepts;
 use trunkline_core::route::change::Change;
 use trunkline_core::route::{Residence, Row, Table, Verdict};
 use trunkline_core::wire::failover::Failover;
-use trunkline_core::{MemberName, Moment};
+use trunkline_core::{MemberName, Moment, StoreNumber};
 
 use crate::node::Heard;
 use crate::router::Router;
@@ -151,9 +151,14 @@ impl Witness {
                 paused,
             });
         }
+        // Who is only remembered is believed when it says itself that it holds the lock.
+        let is_proven = |tenure: &Tenure| match self.primary(&tenure.holder, now) {
+            Some((_, code)) if tenure.store == StoreNumber::REMEMBERED => code == 200,
+            Some(_) => self.is_live(tenure, now),
+            None => false,
+        };
         if let Some(tenure) = self.holder().cloned()
-            && self.is_live(&tenure, now)
-            && self.primary(&tenure.holder, now).is_some()
+            && is_proven(&tenure)
             && self
                 .proven
                 .as_ref()

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use trunkline_core::Moment;
 use trunkline_core::cluster::Lock;
 use trunkline_core::route::Row;
 use trunkline_core::route::change::Change;
+use trunkline_core::{Moment, StoreNumber};
 
 use crate::node::agent::Seen;
 use crate::router::clients::Place;
@@ -53,7 +53,9 @@ impl World {
         let (Some(seen), Some(asked)) = (view.value(), view.asked()) else {
             return;
         };
-        if self.truth.was_rebuilt_since(asked) || self.truth.lies_until > asked {
+        // What is remembered was so at some time before the router started, and claims no more.
+        let is_memory = seen.store == StoreNumber::REMEMBERED;
+        if is_memory || self.truth.was_rebuilt_since(asked) || self.truth.lies_until > asked {
             return;
         }
         let believed = match &seen.lock {
