@@ -109,7 +109,9 @@ fn place(
     if silence::is_dead(name, s) {
         return out(Out::Dead);
     }
-    if leads(name, primary, s) {
+    // Whoever leads a standby cluster is a reader like the others to a pool of any.
+    let is_one_of_any = listener.to == To::Any && primary.row == Row::StandbyCluster;
+    if leads(name, primary, s) && !is_one_of_any {
         return match (listener.to, primary.routes()) {
             (To::Any, true) if tags_match(known, &listener.tags) => Place::In,
             (To::Any, true) => out(Out::TagMissing),
@@ -244,15 +246,16 @@ fn residents(
     ledger: &Ledger,
     s: &Snapshot<'_>,
 ) -> BTreeMap<Target, Residence> {
+    let is_written_to = !matches!(primary.row, Row::OtherHolds | Row::StandbyCluster);
     let welcome_primary = listener.to == To::Any || listener.fallback == Some(To::Primary);
     ledger
         .members()
         .keys()
         .filter_map(|name| target(name, s))
         .map(|target| {
-            // A member that took the lock and is not proven is no worse a place to read than it was.
-            let was_written_to =
-                primary.member.as_ref() == Some(&target.member) && primary.row != Row::OtherHolds;
+            // A member that took the lock and is not proven is no worse a place to read than it was; in a standby
+            // cluster nobody is written to.
+            let was_written_to = primary.member.as_ref() == Some(&target.member) && is_written_to;
             let left = match places.get(&target.member) {
                 Some(Place::Out(Out::SharedAddress | Out::Dead)) => Residence::End,
                 Some(Place::Out(Out::IsLeader | Out::StrayPrimary)) if !welcome_primary => {
