@@ -13,8 +13,9 @@ use trunkline_core::cluster::KeyValue;
 use trunkline_core::follow::{Change, Header, Outcome, Trouble};
 use trunkline_core::keys::Prefix;
 use trunkline_core::proof::LeaseLeft;
-use trunkline_core::{ClusterId, LeaseId, RaftTerm, Revision};
+use trunkline_core::{ClusterId, LeaseId, Moment, RaftTerm, Revision};
 
+use crate::clock;
 use crate::tls::Tls;
 
 mod access;
@@ -23,6 +24,8 @@ mod access;
 const DEADLINE: Duration = Duration::from_secs(1);
 /// How long a connection with new certificates may take while the old one waits to be asked.
 const SWAP: Duration = Duration::from_millis(500);
+/// How long after one that was not made in time the next is tried.
+const SWAP_AGAIN: Duration = Duration::from_secs(5);
 /// How to reach one endpoint.
 #[derive(Clone, Debug)]
 pub struct Access {
@@ -49,6 +52,8 @@ struct Connected {
     client: Client,
     /// Of the TLS material it was made with.
     generation: u64,
+    /// When a client with other material may be tried.
+    swap_due: Moment,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -172,14 +177,19 @@ impl Endpoint {
     /// The client, made anew where there is none or its certificates were replaced. The new one is made beside the
     /// old one, which stays in use if that fails: new files do not cost what is proven.
     async fn connected(&mut self) -> Result<Client, Error> {
+        let now = clock::now();
         let generation = match &self.access.tls {
             None => 0,
             Some(tls) => tls.material().generation,
         };
         let connected = match self.connected.take() {
-            Some(had) if had.generation == generation => had,
+            Some(had) if had.generation == generation || now < had.swap_due => had,
             Some(had) => match timeout(SWAP, access::connect(&self.access)).await {
-                Ok(Ok(client)) => Connected { client, generation },
+                Ok(Ok(client)) => Connected {
+                    client,
+                    generation,
+                    swap_due: now,
+                },
                 Ok(Err(error)) => {
                     let cause = access::words(&error);
                     tracing::warn!(
@@ -189,11 +199,16 @@ impl Endpoint {
                     );
                     Connected { generation, ..had }
                 }
-                Err(_) => had,
+                // It takes its time: the questions of the next seconds go by the old one at once.
+                Err(_) => Connected {
+                    swap_due: now.after(SWAP_AGAIN),
+                    ..had
+                },
             },
             None => Connected {
                 client: access::connect(&self.access).await?,
                 generation,
+                swap_due: now,
             },
         };
         Ok(self.connected.insert(connected).client.clone())

@@ -4,6 +4,7 @@
 //! a new one asks here again. Files that became unusable change nothing: what was read last stays in force.
 //! Nothing here knows who is met.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -135,9 +136,15 @@ struct State {
     trouble: Option<String>,
 }
 
-/// Everything that was read, `None` where a file cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Everything that was read, `None` where a file cannot be read. There is a private key in it: it is not shown.
+#[derive(Clone, PartialEq, Eq)]
 struct Contents([Option<String>; 3]);
+
+impl fmt::Debug for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Contents(…)")
+    }
+}
 
 impl Tls {
     /// Reads the files.
@@ -178,14 +185,21 @@ impl Tls {
 
     /// Looks at the files again. What cannot be used is refused at the second look that finds it: who replaces a
     /// certificate and its key writes one of them first.
+    ///
+    /// Blocks on the file system; whoever asks for the material meanwhile does not wait for it.
     pub fn look(&self) -> Look {
         let contents = self.files.contents();
+        let generation = {
+            let mut state = self.state();
+            if contents == state.contents {
+                (state.refused, state.trouble) = (None, None);
+                return Look::Same;
+            }
+            state.material.generation + 1
+        };
+        let material = self.files.material(generation);
         let mut state = self.state();
-        if contents == state.contents {
-            (state.refused, state.trouble) = (None, None);
-            return Look::Same;
-        }
-        match self.files.material(state.material.generation + 1) {
+        match material {
             Ok(material) => {
                 *state = State {
                     material,

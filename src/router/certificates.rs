@@ -77,7 +77,7 @@ pub fn check(router: &Router) -> Vec<String> {
         .collect()
 }
 
-async fn look_again(tls: &Tls) {
+async fn look_again(tls: &Arc<Tls>) {
     let mut until_reminder = Duration::ZERO;
     loop {
         if until_reminder.is_zero() {
@@ -88,7 +88,12 @@ async fn look_again(tls: &Tls) {
         }
         tokio::time::sleep(EVERY).await;
         until_reminder = until_reminder.saturating_sub(EVERY);
-        match tls.look() {
+        let looking = Arc::clone(tls);
+        // A file system that hangs costs this look and nobody else anything.
+        let Ok(look) = tokio::task::spawn_blocking(move || looking.look()).await else {
+            continue;
+        };
+        match look {
             Look::Same => {}
             Look::Changed => {
                 tracing::info!(

@@ -80,7 +80,16 @@ impl Running {
 
     /// The same cluster by other rules and with other listeners: when this returns, they are decided on.
     /// `certificates` take the place of the present ones; whoever changes how etcd or the members are met has some.
+    /// Where etcd is met as before, its connections and what looks after its certificates stay.
     pub async fn told(&self, cluster: Arc<Cluster>, certificates: Option<Certificates>) -> Self {
+        let certificates = certificates.map(|new| Certificates {
+            etcd: if cluster.etcd == self.cluster.etcd {
+                self.certificates.etcd.clone()
+            } else {
+                new.etcd
+            },
+            rest: new.rest,
+        });
         let (done, is_done) = oneshot::channel();
         let order = Order {
             cluster: Arc::clone(&cluster),
@@ -243,7 +252,10 @@ impl Control {
     /// Decides by `cluster` from the next look on. What is known of the members and the lock stays.
     fn obey(&mut self, cluster: Arc<Cluster>, certificates: Option<Certificates>) {
         if let Some(certificates) = certificates {
-            self.feed.moved(access(&cluster, &certificates));
+            // A proof that lives is not given up for another way to ask REST APIs.
+            if self.cluster.etcd != cluster.etcd {
+                self.feed.moved(access(&cluster, &certificates));
+            }
             self.poll.meet_with(certificates.rest);
         }
         self.cluster = cluster;
