@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -42,20 +43,21 @@ pub struct Passed {
 /// The line to the manager.
 #[derive(Clone, Debug, Default)]
 pub struct Manager {
-    /// A word is on its way: what comes meanwhile is dropped, so that a deaf manager costs one thread at most.
-    is_busy: Arc<AtomicBool>,
+    /// Held while a word is on its way: one after the other, so that a deaf manager costs one thread at most.
+    line: Arc<Mutex<()>>,
 }
 
 impl Manager {
     /// Tells the manager `word` and, in one line, how the service is.
     pub async fn tell(&self, word: Word, status: &str) {
-        if self.is_busy.swap(true, Ordering::AcqRel) {
+        let Some(line) = self.turn().await else {
+            tracing::warn!(?word, "the service manager does not listen");
             return;
-        }
-        let (is_busy, status) = (Arc::clone(&self.is_busy), status.replace('\n', " "));
+        };
+        let status = status.replace('\n', " ");
         let telling = spawn_blocking(move || {
             let told = tell(word, &status);
-            is_busy.store(false, Ordering::Release);
+            drop(line);
             told
         });
         match timeout(PATIENCE, telling).await {
@@ -65,6 +67,13 @@ impl Manager {
             }
             Ok(Err(_)) | Err(_) => tracing::warn!(?word, "the service manager does not listen"),
         }
+    }
+
+    /// Waits until no other word is on its way: one that is dropped would be missed. A manager that never hears that a
+    /// reload is over takes it for one that lasts.
+    async fn turn(&self) -> Option<OwnedMutexGuard<()>> {
+        let line = Arc::clone(&self.line).lock_owned();
+        timeout(PATIENCE, line).await.ok()
     }
 }
 
@@ -110,4 +119,22 @@ pub fn passed() -> std::io::Result<Vec<Passed>> {
         Passed { name, socket }
     };
     Ok(sockets.map(owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_word_waits_for_the_one_before_it_and_gives_up_on_a_deaf_manager() {
+        let manager = Manager::default();
+        let first = manager.turn().await;
+        assert!(first.is_some());
+        let (second, ()) = tokio::join!(manager.turn(), async {
+            tokio::task::yield_now().await;
+            drop(first);
+        });
+        assert!(second.is_some(), "the second word was dropped");
+        assert!(manager.turn().await.is_none(), "it waits for ever");
+    }
 }
