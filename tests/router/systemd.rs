@@ -212,3 +212,26 @@ fn systemd_has_nothing_to_say_about_the_shipped_units() -> Result<()> {
     ensure!(outcome.status.success() && said.is_empty(), "{said}");
     Ok(())
 }
+
+#[test]
+fn the_shipped_service_can_get_its_account_and_never_gives_up_starting() -> Result<()> {
+    let folder = WorkDir::new()?;
+    let text = std::fs::read_to_string(unit("trunkline.service", folder.path())?)?;
+    // systemd refuses an account of its own making whose name is a group's already.
+    let groups = text.lines().filter_map(|line| {
+        let (_, after) = line.split_once("groupadd --system ")?;
+        after.split([' ', ';']).next()
+    });
+    let groups: Vec<&str> = groups.collect();
+    ensure!(
+        !groups.is_empty() && !groups.contains(&"trunkline"),
+        "{groups:?}"
+    );
+    ensure!(
+        text.contains("DynamicUser=yes"),
+        "an account of another kind"
+    );
+    let unit = text.split("\n[Service]\n").next().unwrap_or_default();
+    ensure!(unit.contains("\nStartLimitIntervalSec=0\n"), "{unit}");
+    Ok(())
+}
