@@ -1,7 +1,8 @@
 //! Reading files that people write, and keeping small ones of our own.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// A file may be this long.
@@ -25,15 +26,45 @@ pub fn read_small(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Puts `text` in the place of the file at `path`, which is whole at any moment: the old one or the new one.
+/// Puts `text` in the place of the file at `path`, which is whole at any moment: the old one or the new one. Nobody else may
+/// read it.
 ///
 /// # Errors
 /// As the system says.
 pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    let mut file = File::create(&beside)?;
+    // One that was left half written may have other rights.
+    let _ = std::fs::remove_file(&beside);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_for_nobody_else_whatever_was_there_before() {
+        let folder = std::env::temp_dir().join(format!("trunkline-files-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("kept.json");
+        for left in [folder.join("kept.json.new"), path.clone()] {
+            std::fs::write(&left, "left").unwrap();
+            std::fs::set_permissions(&left, PermissionsExt::from_mode(0o666)).unwrap();
+        }
+        replace(&path, "kept").unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        let text = read_small(&path).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((text.as_str(), mode & 0o777), ("kept", 0o600));
+    }
 }
