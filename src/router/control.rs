@@ -56,6 +56,8 @@ struct Order {
     done: oneshot::Sender<()>,
 }
 
+/// How many doubts may wait to be heard.
+const DOUBTS: usize = 64;
 /// How long control may take to decide by something else; a look takes less than a millisecond.
 const OBEYS: Duration = Duration::from_secs(2);
 
@@ -140,7 +142,7 @@ pub fn start(
         shelf,
         tasks,
     )?;
-    let (doubts, doubted) = mpsc::channel(64);
+    let (doubts, doubted) = mpsc::channel(DOUBTS);
     let (orders, ordered) = mpsc::channel(1);
     let mut control = Control {
         poll: Poll::new(
@@ -230,8 +232,13 @@ impl Control {
                 () = self.poll.changed() => {}
                 () = self.resolver.changed() => {}
                 Some(member) = doubted.recv() => {
-                    self.poll.doubt(&member);
+                    // Thousands of sessions end together: one look is enough for all that wait.
                     self.failed.insert(member);
+                    let others = (1..DOUBTS).map_while(|_| doubted.try_recv().ok());
+                    self.failed.extend(others);
+                    for member in &self.failed {
+                        self.poll.doubt(member);
+                    }
                 }
                 Some(order) = ordered.recv() => {
                     self.obey(order.cluster, order.certificates);
