@@ -22,7 +22,7 @@ pub struct Admission {
     /// What there is to give.
     pub budget: Budget,
     /// Clients of all doors now.
-    clients: AtomicU32,
+    pub(crate) clients: AtomicU32,
     /// Clients that are being told that there are too many.
     refusing: AtomicU32,
     shortage: Shortage,

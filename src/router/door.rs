@@ -110,6 +110,13 @@ impl Door {
         none(&self.count.clients) && none(&self.count.refusing)
     }
 
+    /// Whether the process has at most half as many clients as it may.
+    #[must_use]
+    pub fn is_half_empty(&self) -> bool {
+        let clients = self.admission.clients.load(Ordering::Relaxed);
+        clients <= self.admission.budget.sessions / 2
+    }
+
     /// The newest decision.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {

@@ -103,7 +103,7 @@ impl Pump {
     /// words (PostgreSQL's reason for hanging up, say) are read to their end.
     async fn step(&mut self, idle: Option<Duration>) -> Step {
         let limit = if self.closed.is_some() {
-            Some(HALF_CLOSED)
+            Some(idle.map_or(HALF_CLOSED, |idle| idle.min(HALF_CLOSED)))
         } else {
             idle
         };
@@ -140,6 +140,8 @@ impl Pump {
         let deliver = async {
             while let Ok(Some(moved)) = self.down.step_if_ready(&self.server, &self.client).await {
                 self.bytes.from_server += moved;
+                // Where neither side ever waits, the deadline is to be looked at all the same.
+                consume_budget().await;
             }
         };
         let in_time = timeout(LAST_BYTES, deliver).await.is_ok();

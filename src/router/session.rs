@@ -111,8 +111,12 @@ async fn run(client: TcpStream, door: &Arc<Door>, place: Place) -> (Report, Endi
     }
     if matches!(ending, Ending::Killed(_) | Ending::ShutDown) {
         report.bytes = pump.deliver().await;
-        drop(place);
-        report.remains = Some(pump.close());
+        let remains = pump.close();
+        // Whoever comes again at once has descriptors beside those that are cleared away later.
+        if door.is_half_empty() {
+            drop(place);
+            report.remains = Some(remains);
+        }
     } else {
         report.bytes = pump.bytes();
     }

@@ -42,6 +42,8 @@ pub(super) struct Search {
     /// them again, since each failure brings one about.
     failed: Vec<MemberName>,
     rest_until: Moment,
+    /// When the client met the doubt it waits out.
+    doubt_met: Option<Moment>,
     /// Until when the client was held, once it was.
     pub(super) held_until: Option<Moment>,
     client: Option<std::net::IpAddr>,
@@ -57,6 +59,7 @@ impl Search {
             held: None,
             failed: Vec::new(),
             rest_until: Moment::BOOT,
+            doubt_met: None,
             held_until: None,
             client,
         }
@@ -69,7 +72,11 @@ impl Search {
             // Marked as seen before it is read: a decision that comes in between wakes the wait below.
             self.decisions.borrow_and_update();
             self.looks.borrow_and_update();
-            match self.attempt().await {
+            let attempt = self.attempt().await;
+            if !matches!(attempt, Attempt::Doubted(_)) {
+                self.doubt_met = None;
+            }
+            match attempt {
                 Attempt::Connected(connected) => {
                     if self.held.take().is_some() {
                         self.held_until = Some(clock::now());
@@ -99,7 +106,15 @@ impl Search {
             self.rest_until = now.after(TRY_AGAIN);
         }
         self.failed.push(seat.target.member.clone());
+        self.doubt_met = None;
         self.door.doubt(seat);
+    }
+
+    /// When this client's reason to doubt the target was there. Whoever waits one out waits for an answer to a question
+    /// sent since then, not for one that is younger than every doubt of others: those may never end.
+    fn doubted(&mut self, seat: &Seat) -> Moment {
+        let doubted = seat.doubted();
+        doubted.min(*self.doubt_met.get_or_insert_with(clock::now))
     }
 
     async fn attempt(&mut self) -> Attempt {
@@ -147,7 +162,7 @@ impl Search {
             let Some(seat) = lane.targets.get(place) else {
                 break;
             };
-            if lane.pool.waits_for_evidence(seat.doubted()) {
+            if lane.pool.waits_for_evidence(self.doubted(seat)) {
                 return Attempt::Doubted(snapshot.table.primary.because());
             }
             if let Some(connected) = self.connect(seat).await {

@@ -27,6 +27,8 @@ pub(crate) struct Client {
     pub(crate) began_to_wait: Option<Moment>,
     pub(crate) failed: Vec<MemberName>,
     pub(crate) rest_until: Moment,
+    /// When it met the doubt it waits out.
+    pub(crate) doubt_met: Option<Moment>,
     /// How many members it has tried without a pause.
     pub(crate) tries: u32,
     /// Since when a target has been there for it, while it waits for none.
@@ -90,6 +92,7 @@ impl World {
             rest_until: Moment::BOOT,
             tries: 0,
             overlooked: None,
+            doubt_met: None,
         };
         let name = self.number();
         self.routers[number].clients.insert(name, client);

@@ -35,7 +35,14 @@ impl World {
         if now >= client.rest_until {
             client.failed.clear();
         }
-        match self.choose(number, name) {
+        let chosen = self.choose(number, name);
+        if let Some(client) = self.routers[number].clients.get_mut(&name) {
+            client.doubt_met = match chosen {
+                Attempt::Wait(Wait::Doubted) => client.doubt_met.or(Some(now)),
+                Attempt::Wait(_) | Attempt::Connect(_) | Attempt::Refused | Attempt::Full => None,
+            };
+        }
+        match chosen {
             Attempt::Connect(place) => self.connect(number, name, place),
             Attempt::Refused => {
                 self.tally.hit("a client refused");
@@ -86,7 +93,11 @@ impl World {
             Picked::Target(place) => {
                 let seat = self.seat(number, client.place, &pool.targets[place]);
                 match seat {
-                    Some(seat) if pool.waits_for_evidence(seat.doubted) => {
+                    Some(seat)
+                        if pool.waits_for_evidence(
+                            seat.doubted.min(client.doubt_met.unwrap_or(now)),
+                        ) =>
+                    {
                         self.tally.hit("a client that waits out a doubt");
                         Attempt::Wait(Wait::Doubted)
                     }
@@ -192,6 +203,7 @@ impl World {
             client.rest_until = now.after(TRY_AGAIN);
         }
         client.failed.push(place.target.member.clone());
+        client.doubt_met = None;
         client.tries += 1;
         let pool = client.place;
         let _ = self.turn_client(number, name, Phase::Waiting(Wait::NotNow));
