@@ -9,7 +9,6 @@ use std::fmt::Display;
 use serde_saphyr::granit_parser::{
     ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag,
 };
-use trunkline_core::config::node::quoted;
 use trunkline_core::config::{Key, Node, Problem, Problems, Severity, Value};
 
 mod scalar;
@@ -314,11 +313,8 @@ fn tagged(
     if fits {
         return Ok(value);
     }
-    let what = format!(
-        "{} is nothing the tag {} could be",
-        quoted(text),
-        tag.original()
-    );
+    // The value is not said: it may be a password.
+    let what = format!("the value is nothing the tag {} could be", tag.original());
     Err(Failure::at(line(span), what, "leave the tag out"))
 }
 

@@ -137,7 +137,7 @@ fn what_is_no_yaml_is_refused_with_its_line_and_what_to_do() {
         ),
         (
             "a: 1\nb: !secret x\n",
-            "f.yml:2: \"x\" is nothing the tag !secret could be; leave the tag out",
+            "f.yml:2: the value is nothing the tag !secret could be; leave the tag out",
         ),
         (
             "a: !!python/object:os.system [x]\n",
