@@ -54,9 +54,21 @@ impl ConnUrl {
             .or_else(|| text.strip_prefix("postgresql://"))
             .ok_or(Why::NotAUrl("it does not begin with postgres://"))?;
         let (authority, path) = split_authority(rest);
-        let (host, port) = host_and_port(authority)?;
-        let end = path.find(['?', '#']).unwrap_or(path.len());
-        let database = percent_decoded(path[..end].strip_prefix('/').unwrap_or(""))?;
+        let (path, query) = split_query(path);
+        let (host, port) = host_and_port(authority).or_else(|why| {
+            // As libpq has it for whoever keeps the address out of the authority: a socket's directory, mostly.
+            let own_port = authority.rsplit('@').next().unwrap_or("");
+            let (Some(host), "") = (
+                parameter(query, "host"),
+                own_port.split(':').next().unwrap_or(""),
+            ) else {
+                return Err(why);
+            };
+            let port = own_port.strip_prefix(':').filter(|port| !port.is_empty());
+            let port = port.or_else(|| parameter(query, "port"));
+            Ok((plain_host(host)?, port.map(port_number).transpose()?))
+        })?;
+        let database = percent_decoded(path.strip_prefix('/').unwrap_or(""))?;
         Ok(Self {
             host,
             port: port.unwrap_or(5432),
@@ -150,6 +162,19 @@ impl fmt::Display for InUrl<'_> {
 /// Splits `user:password@host:port/path` before the path.
 fn split_authority(rest: &str) -> (&str, &str) {
     rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
+}
+
+/// Splits `/path?query#fragment` after the path, the fragment dropped.
+fn split_query(rest: &str) -> (&str, &str) {
+    let (rest, _fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    rest.split_once('?').unwrap_or((rest, ""))
+}
+
+/// A parameter of a query as it stands there; of several the last, as in libpq.
+fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let mut found = pairs.filter(|(key, _)| *key == name);
+    found.next_back().map(|(_, value)| value)
 }
 
 fn host_and_port(authority: &str) -> Result<(Host, Option<u16>), Why> {
@@ -304,6 +329,28 @@ mod tests {
     }
 
     #[test]
+    fn an_address_in_the_query_counts_where_the_authority_names_no_host() {
+        let read = |text| ConnUrl::parse(text).unwrap().to_string();
+        let socket = "postgres://%2Frun%2Fpg:5433/postgres";
+        for text in [
+            "postgres:///postgres?host=/run/pg&port=5433",
+            "postgresql://me:secret@/postgres?sslmode=require&host=%2Frun%2Fpg&port=5433",
+            "postgres://:5433/postgres?host=/run/pg",
+            "postgres:///postgres?host=/run/else&port=1&host=/run/pg&port=5433#there",
+        ] {
+            assert_eq!(read(text), socket, "{text}");
+        }
+        assert_eq!(
+            read("postgres:///postgres?host=/run/pg"),
+            "postgres://%2Frun%2Fpg:5432/postgres"
+        );
+        assert_eq!(
+            read("postgres://db-1:5433/x?host=/run/pg&port=1"),
+            "postgres://db-1:5433/x"
+        );
+    }
+
+    #[test]
     fn each_kind_of_host_is_told_apart() {
         let host = |text| ConnUrl::parse(text).unwrap().host;
         assert_eq!(
@@ -330,6 +377,10 @@ mod tests {
             "postgres://",
             "postgres:///db",
             "postgres://:5432/db",
+            "postgres:///db?host=&port=5432",
+            "postgres:///db?host=/run/pg&port=0",
+            "postgres://:0/db?host=/run/pg",
+            "postgres://a b/db?host=/run/pg",
             "postgres://host:0/db",
             "postgres://host:65536/db",
             "postgres://host:+1/db",
