@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use crate::config::router::{Bind, BindAddr, Cluster, Key, Listener, Router};
+use crate::route::Address;
 
 /// Who answers on a port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,8 +47,8 @@ pub struct Port {
 pub struct Passed {
     /// What it is called there.
     pub name: String,
-    /// Where it listens; `None` if that is no TCP port.
-    pub address: Option<SocketAddr>,
+    /// Where it listens; `None` if nobody can write that as a `bind`.
+    pub address: Option<Address>,
 }
 
 /// What a new configuration changes.
@@ -108,7 +109,7 @@ pub fn ports(router: &Router, passed: &[Passed]) -> Vec<Port> {
         let by_address = || {
             binds.iter().map(|bind| {
                 let fits = |(number, socket): &(usize, &Passed)| {
-                    named.get(*number) == Some(&None) && is_at(bind, socket.address)
+                    named.get(*number) == Some(&None) && is_at(bind, socket.address.as_ref())
                 };
                 let socket = passed.iter().enumerate().find(fits);
                 socket.map_or_else(
@@ -348,17 +349,17 @@ fn called<'o>(name: &str, owners: &'o [(Owner, &[Bind])]) -> Option<&'o Owner> {
 }
 
 /// Whether a socket at `address` is what `bind` asks for.
-fn is_at(bind: &Bind, address: Option<SocketAddr>) -> bool {
-    let Some(at) = address else {
-        return false;
-    };
-    match bind {
-        Bind::Tcp { addr, port } if *port == at.port() => match addr {
+fn is_at(bind: &Bind, address: Option<&Address>) -> bool {
+    match (bind, address) {
+        (Bind::Tcp { addr, port }, Some(Address::Tcp(at))) if *port == at.port() => match addr {
             BindAddr::Any => at.ip().is_unspecified(),
             BindAddr::Ip(ip) => *ip == at.ip() || is_every(*ip, at.ip()),
             BindAddr::Name(_) => false,
         },
-        Bind::Tcp { .. } | Bind::Unix(_) => false,
+        (Bind::Unix(path), Some(Address::Unix(at))) => **path == **at,
+        (Bind::Tcp { .. } | Bind::Unix(_), None | Some(Address::Tcp(_) | Address::Unix(_))) => {
+            false
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! every member that is left out. What has to be remembered from one look to the next is the [`Ledger`].
 //! [`change::between`] says what a new table ends, [`pick::pick`] chooses among targets.
 
+pub mod address;
 pub mod change;
 pub mod ledger;
 pub mod pick;
@@ -17,7 +18,6 @@ mod contradiction;
 mod silence;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -29,6 +29,7 @@ use crate::probe::Probe;
 use crate::proof::Reading;
 use crate::{MemberName, Moment, Observed};
 
+pub use address::Address;
 pub use ledger::Ledger;
 pub use reason::{Alarm, Because, Out, Row};
 pub use table::{Place, Pool, Residence, Table, Target, Verdict};
@@ -48,7 +49,7 @@ pub struct Snapshot<'a> {
     /// What the members say.
     pub probes: &'a BTreeMap<MemberName, Probe>,
     /// Where the members' PostgreSQL can be reached, names resolved.
-    pub addresses: &'a BTreeMap<MemberName, SocketAddr>,
+    pub addresses: &'a BTreeMap<MemberName, Address>,
     /// Now.
     pub now: Moment,
     /// Now, for people: scheduled switchovers are due by it.

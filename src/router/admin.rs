@@ -15,7 +15,6 @@ use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use trunkline_core::Moment;
@@ -25,7 +24,9 @@ use trunkline_io::shutdown::Tasks;
 
 use crate::control::Running;
 use crate::door::Door;
+use crate::doorstep::Doorstep;
 use crate::metrics::Gauges;
+use crate::stream::Stream;
 
 mod answers;
 mod page;
@@ -119,7 +120,7 @@ impl Admin {
 }
 
 /// Serves until it is told to stop, or the program ends. It goes on while the program drains: that is when people look.
-pub async fn serve(listener: Arc<TcpListener>, admin: Arc<Admin>, stop: CancellationToken) {
+pub async fn serve(listener: Arc<Doorstep>, admin: Arc<Admin>, stop: CancellationToken) {
     let mut places = Places::default();
     let ending = admin.tasks.ending().clone();
     loop {
@@ -130,7 +131,7 @@ pub async fn serve(listener: Arc<TcpListener>, admin: Arc<Admin>, stop: Cancella
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((client, _)) => {
+            Ok(client) => {
                 let place = places.take(&ending);
                 let served = connection(client, place, Arc::clone(&admin));
                 let refilled = Arc::clone(&admin);
@@ -145,7 +146,7 @@ pub async fn serve(listener: Arc<TcpListener>, admin: Arc<Admin>, stop: Cancella
 }
 
 /// Serves one connection, as long as its place is its own.
-async fn connection(client: TcpStream, place: CancellationToken, admin: Arc<Admin>) {
+async fn connection(client: Stream, place: CancellationToken, admin: Arc<Admin>) {
     // Whatever way this ends, the place is free afterwards.
     let free = place.clone().drop_guard();
     let service = service_fn(move |request| {

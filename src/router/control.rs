@@ -12,8 +12,8 @@ use trunkline_core::config::router::Cluster;
 use trunkline_core::keys::Prefix;
 use trunkline_core::probe::Probe;
 use trunkline_core::route::change::{self, Change};
-use trunkline_core::route::{self, Ledger, Table};
-use trunkline_core::wire::member::{ApiUrl, ConnUrl, Member};
+use trunkline_core::route::{self, Address, Ledger, Table};
+use trunkline_core::wire::member::{ApiUrl, ConnUrl, Host, Member};
 use trunkline_core::{MemberName, Moment};
 use trunkline_io::clock::{self, Alarm};
 use trunkline_io::etcd::Access;
@@ -22,6 +22,7 @@ use trunkline_io::shutdown::Tasks;
 use crate::certificates::Certificates;
 use crate::events;
 use crate::feed::{self, Feed, Seen};
+use crate::machine::Machine;
 use crate::memory::Shelf;
 use crate::poll::{self, Poll, Question};
 use crate::published::{Board, Seats, Snapshot};
@@ -154,6 +155,7 @@ pub fn start(
         cluster: Arc::clone(&cluster),
         feed,
         resolver: Resolver::default(),
+        machine: Machine::default(),
         failed: BTreeSet::new(),
         ledger: Ledger::default(),
         seats: Seats::default(),
@@ -202,6 +204,7 @@ struct Control {
     feed: Feed,
     poll: Poll,
     resolver: Resolver,
+    machine: Machine,
     /// Members that failed a session since the last look.
     failed: BTreeSet<MemberName>,
     ledger: Ledger,
@@ -212,7 +215,7 @@ struct Control {
 /// Where members are, names resolved.
 #[derive(Default)]
 struct Addresses {
-    postgres: BTreeMap<MemberName, SocketAddr>,
+    postgres: BTreeMap<MemberName, Address>,
     rest: BTreeMap<MemberName, SocketAddr>,
 }
 
@@ -327,29 +330,38 @@ impl Control {
         self.resolver.begin();
         for (name, (conn, api)) in urls {
             let probe = probes.get(name);
-            if let Some(ConnUrl { host, port, .. }) = &conn {
-                let silent = probe.is_some_and(|probe| poll::is_failing(&probe.postgres));
-                let failing = silent || self.failed.contains(name);
-                let port = *port;
-                let address = self.resolver.address(Wanted {
-                    host,
-                    port,
-                    failing,
-                });
-                addresses
-                    .postgres
-                    .extend(address.map(|it| (name.clone(), it)));
-            }
-            if let Some(ApiUrl { host, port, .. }) = api {
+            let rest = api.and_then(|ApiUrl { host, port, .. }| {
                 let failing = probe.is_some_and(|probe| poll::is_failing(&probe.rest));
-                let port = *port;
-                let address = self.resolver.address(Wanted {
+                self.resolver.address(Wanted {
                     host,
-                    port,
+                    port: *port,
                     failing,
-                });
-                addresses.rest.extend(address.map(|it| (name.clone(), it)));
-            }
+                })
+            });
+            addresses.rest.extend(rest.map(|it| (name.clone(), it)));
+            let Some(ConnUrl { host, port, .. }) = &conn else {
+                continue;
+            };
+            let silent = probe.is_some_and(|probe| poll::is_failing(&probe.postgres));
+            let postgres = match host {
+                // The path is good on the member's machine: it is this one if its REST API is here.
+                Host::Socket(directory) => rest
+                    .filter(|rest| self.machine.has(rest.ip()))
+                    .map(|_| Address::in_directory(directory, *port)),
+                Host::Ip(_) | Host::Name(_) => {
+                    let failing = silent || self.failed.contains(name);
+                    let port = *port;
+                    let wanted = Wanted {
+                        host,
+                        port,
+                        failing,
+                    };
+                    self.resolver.address(wanted).map(Address::Tcp)
+                }
+            };
+            addresses
+                .postgres
+                .extend(postgres.map(|it| (name.clone(), it)));
         }
         self.failed.clear();
         self.resolver.look_up();
@@ -371,7 +383,7 @@ impl Control {
                 .get(name)
                 .and_then(|known| known.published.api.clone()),
             rest: addresses.rest.get(name).copied(),
-            postgres: addresses.postgres.get(name).copied(),
+            postgres: addresses.postgres.get(name).cloned(),
             system_id: system_id.clone(),
             timeout: self.cluster.probe.timeout,
         };

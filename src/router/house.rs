@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use trunkline_core::admission::Budget;
@@ -22,6 +21,7 @@ use crate::admin::{self, Admin, Configuration, Shown};
 use crate::admission::Admission;
 use crate::control::Running;
 use crate::door::Door;
+use crate::doorstep::Doorstep;
 use crate::listener;
 use crate::ports::PassedSockets;
 
@@ -50,7 +50,7 @@ pub(crate) struct House {
 #[derive(Debug)]
 struct Open {
     port: Port,
-    socket: Arc<TcpListener>,
+    socket: Arc<Doorstep>,
     /// The listener's door; the stats page has none.
     door: Option<Arc<Door>>,
     stop: CancellationToken,
@@ -233,7 +233,7 @@ impl House {
     }
 
     /// Has somebody answer on every port: new ones are open before old ones close.
-    async fn open_ports(&mut self, ports: Vec<(Port, Arc<TcpListener>)>) {
+    async fn open_ports(&mut self, ports: Vec<(Port, Arc<Doorstep>)>) {
         let mut had = std::mem::take(&mut self.ports);
         for (port, socket) in ports {
             let door = match &port.owner {
@@ -263,7 +263,7 @@ impl House {
     }
 
     /// Has the listener, or the stats page, answer on `socket`.
-    fn answer(&self, port: Port, socket: Arc<TcpListener>, door: Option<Arc<Door>>) -> Open {
+    fn answer(&self, port: Port, socket: Arc<Doorstep>, door: Option<Arc<Door>>) -> Open {
         let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
         let (answers, told, says) = (Arc::clone(&socket), stop.clone(), stopped.clone());
         match &door {
@@ -352,7 +352,7 @@ impl House {
         let ports: Vec<Port> = self.ports.iter().map(|open| open.port.clone()).collect();
         for number in reload::unused(&ports, self.passed.known()) {
             if let Some(passed) = self.passed.known().get(number) {
-                let address = passed.address.map(|address| address.to_string());
+                let address = passed.address.as_ref().map(ToString::to_string);
                 tracing::warn!(
                     name = passed.name,
                     address,

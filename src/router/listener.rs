@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Refusals;
 use crate::door::{Counted, Door, Place, Refused};
+use crate::doorstep::Doorstep;
+use crate::stream::Stream;
 use crate::{metrics, session, socket};
 
 /// How long to rest when the process is out of descriptors: sessions that end make room. The stats port rests less, so
@@ -23,7 +24,7 @@ const IN_THE_QUEUE: Duration = Duration::from_millis(5);
 const LAST_CALL: u32 = 10_000;
 
 /// Accepts until it is told to stop, or the program drains.
-pub async fn accept(listener: Arc<TcpListener>, door: Arc<Door>, stop: CancellationToken) {
+pub async fn accept(listener: Arc<Doorstep>, door: Arc<Door>, stop: CancellationToken) {
     let draining = door.tasks.draining().clone();
     loop {
         let accepted = tokio::select! {
@@ -33,23 +34,23 @@ pub async fn accept(listener: Arc<TcpListener>, door: Arc<Door>, stop: Cancellat
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((client, _)) => admit(client, &door),
+            Ok(client) => admit(client, &door),
             Err(error) => survive(&error, &door).await,
         }
     }
 }
 
 /// Accepts who is connected already, before the socket is closed: to them it was open.
-pub async fn last_call(listener: &TcpListener, door: &Arc<Door>) {
+pub async fn last_call(listener: &Doorstep, door: &Arc<Door>) {
     for _ in 0..LAST_CALL {
         match timeout(IN_THE_QUEUE, listener.accept()).await {
-            Ok(Ok((client, _))) => admit(client, door),
+            Ok(Ok(client)) => admit(client, door),
             Ok(Err(_)) | Err(_) => return,
         }
     }
 }
 
-fn admit(client: TcpStream, door: &Arc<Door>) {
+fn admit(client: Stream, door: &Arc<Door>) {
     door.count.accepted.fetch_add(1, Ordering::Relaxed);
     metrics::accepted(door);
     if socket::care(&client, &door.config).is_err() {
@@ -68,7 +69,7 @@ fn admit(client: TcpStream, door: &Arc<Door>) {
 }
 
 /// Tells the client why; in a flood, clients that cannot be told are hung up on.
-fn refuse(client: TcpStream, door: &Arc<Door>) {
+fn refuse(client: Stream, door: &Arc<Door>) {
     let admission = &door.admission;
     let refusal = Refusals(Arc::clone(admission));
     let Some(everywhere) = Counted::below(refusal, admission.budget.refusals) else {

@@ -4,13 +4,13 @@
 //! the first answer read (PostgreSQL protocol, Message Flow, Start-up).
 
 use std::io;
-use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use trunkline_core::probe::Accepts;
+use trunkline_core::route::Address;
 
 use crate::startup;
+use crate::stream::Stream;
 
 /// The most of an answer that is looked at: an ErrorResponse has its SQLSTATE in the first hundred bytes.
 const LOOK_AT: usize = 1024;
@@ -19,8 +19,8 @@ const LOOK_AT: usize = 1024;
 ///
 /// # Errors
 /// When there is no connection, or what answers does not speak PostgreSQL's protocol.
-pub async fn ask(address: SocketAddr) -> io::Result<Accepts> {
-    let mut stream = TcpStream::connect(address).await?;
+pub async fn ask(address: &Address) -> io::Result<Accepts> {
+    let mut stream = Stream::connect(address).await?;
     stream
         .write_all(&startup::message(&[
             ("user", "trunkline"),

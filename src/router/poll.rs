@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use trunkline_core::probe::{Accepts, NoAnswer, Probe, judge};
+use trunkline_core::route::Address;
 use trunkline_core::route::table::Asks;
 use trunkline_core::wire::member::ApiUrl;
 use trunkline_core::{MemberName, Moment, Observed, Scope, SystemId};
@@ -32,7 +33,7 @@ pub struct Question {
     /// Where that is; `None` while its name does not resolve.
     pub rest: Option<SocketAddr>,
     /// Its PostgreSQL.
-    pub postgres: Option<SocketAddr>,
+    pub postgres: Option<Address>,
     /// The system identifier an answer must carry, once there is one.
     pub system_id: Option<SystemId>,
     /// How long an answer may take.
@@ -200,7 +201,7 @@ impl Loop {
         while self.due(&mut last, |asks| asks.postgres).await {
             let asked = clock::now();
             let question = self.question.borrow().clone();
-            let answer = match question.postgres {
+            let answer = match &question.postgres {
                 None => Err(NoAnswer::NoAddress),
                 Some(address) => ask_postgres(address, question.timeout).await,
             };
@@ -288,7 +289,7 @@ impl Loop {
     }
 }
 
-async fn ask_postgres(address: SocketAddr, within: Duration) -> Result<Accepts, NoAnswer> {
+async fn ask_postgres(address: &Address, within: Duration) -> Result<Accepts, NoAnswer> {
     match timeout(within, pgping::ask(address)).await {
         Err(_) => Err(NoAnswer::TimedOut),
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {

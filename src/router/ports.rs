@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Socket, Type};
-use tokio::net::{TcpListener, lookup_host};
+use tokio::net::{TcpListener, UnixListener, lookup_host};
 use tokio::time::timeout;
 use trunkline_core::config::router::{Bind, BindAddr};
 use trunkline_core::reload::Passed;
+use trunkline_core::route::Address;
 use trunkline_io::systemd;
 
+use crate::doorstep::{self, Doorstep};
 use crate::socket;
 
 /// How long the name in a `bind` may take to be resolved.
@@ -24,7 +26,7 @@ const LOOKUP: Duration = Duration::from_secs(5);
 /// on them as well, whoever answers there.
 #[derive(Debug, Default)]
 pub struct PassedSockets {
-    sockets: Vec<Option<Arc<TcpListener>>>,
+    sockets: Vec<Option<Arc<Doorstep>>>,
     known: Vec<Passed>,
 }
 
@@ -37,7 +39,7 @@ impl PassedSockets {
         let mut passed = Self::default();
         for systemd::Passed { name, socket } in systemd::passed()? {
             let (socket, address) = match listening(socket) {
-                Ok((socket, address)) => (Some(Arc::new(socket)), Some(address)),
+                Ok((socket, address)) => (Some(Arc::new(socket)), address),
                 Err(error) => {
                     tracing::error!(name, "a socket that was passed cannot be used: {error}");
                     (None, None)
@@ -58,54 +60,64 @@ impl PassedSockets {
     /// The socket of that number.
     ///
     /// # Errors
-    /// When it is no listening TCP socket.
-    pub fn get(&self, number: usize) -> io::Result<Arc<TcpListener>> {
+    /// When it is no listening stream socket.
+    pub fn get(&self, number: usize) -> io::Result<Arc<Doorstep>> {
         let socket = self.sockets.get(number).cloned().flatten();
         socket.ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::Unsupported,
-                "the socket that was passed is no listening TCP socket",
+                "the socket that was passed is no listening stream socket",
             )
         })
     }
 }
 
-fn listening(socket: OwnedFd) -> io::Result<(TcpListener, SocketAddr)> {
+/// Takes a socket over; its address is that of a `bind`, where there is one to write.
+fn listening(socket: OwnedFd) -> io::Result<(Doorstep, Option<Address>)> {
     let socket = Socket::from(socket);
-    let address = socket.local_addr()?.as_socket();
-    let (Type::STREAM, true, Some(address)) = (socket.r#type()?, socket.is_listener()?, address)
-    else {
-        return Err(io::Error::new(
+    let no_listener = || {
+        io::Error::new(
             io::ErrorKind::Unsupported,
-            "it is no listening TCP socket; write ListenStream= with an address",
-        ));
+            "it is no listening stream socket; write ListenStream= with an address or a path",
+        )
+    };
+    let (Type::STREAM, true) = (socket.r#type()?, socket.is_listener()?) else {
+        return Err(no_listener());
     };
     socket.set_nonblocking(true)?;
-    Ok((TcpListener::from_std(socket.into())?, address))
+    let address = socket.local_addr()?;
+    if let Some(address) = address.as_socket() {
+        let doorstep = Doorstep::Tcp(TcpListener::from_std(socket.into())?);
+        return Ok((doorstep, Some(Address::Tcp(address))));
+    }
+    if !address.is_unix() {
+        return Err(no_listener());
+    }
+    let path = address.as_pathname().map(|path| Address::Unix(path.into()));
+    let doorstep = Doorstep::Unix {
+        file: None,
+        listener: UnixListener::from_std(socket.into())?,
+    };
+    Ok((doorstep, path))
 }
 
 /// Opens the socket that `bind` asks for.
 ///
 /// # Errors
 /// As the system says: the port is in use, or not ours to take; a name that is not resolved within five seconds.
-pub async fn open(bind: &Bind) -> io::Result<TcpListener> {
+pub async fn open(bind: &Bind) -> io::Result<Doorstep> {
     let (addr, port) = match bind {
         Bind::Tcp { addr, port } => (addr, *port),
-        Bind::Unix(_) => {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "unix sockets are not built yet",
-            ));
-        }
+        Bind::Unix(path) => return doorstep::listen_at(path).await,
     };
     let address = match addr {
         BindAddr::Ip(ip) => SocketAddr::new(*ip, port),
-        BindAddr::Any => return socket::listen_everywhere(port),
+        BindAddr::Any => return socket::listen_everywhere(port).map(Doorstep::Tcp),
         BindAddr::Name(name) => timeout(LOOKUP, lookup_host((name.as_str(), port)))
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the name is not resolved"))??
             .next()
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?,
     };
-    socket::listen(address)
+    socket::listen(address).map(Doorstep::Tcp)
 }

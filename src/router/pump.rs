@@ -8,12 +8,12 @@ mod copy;
 use std::io;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::session::ending::Ending;
 use crate::socket;
+use crate::stream::Stream;
 use copy::Direction;
 
 /// How long what a server had sent may take to reach a client whose session was killed.
@@ -36,8 +36,8 @@ pub struct Bytes {
 /// A session's two sockets and what is on its way between them.
 #[derive(Debug)]
 pub struct Pump {
-    client: TcpStream,
-    server: TcpStream,
+    client: Stream,
+    server: Stream,
     up: Direction,
     down: Direction,
     /// How the side that closed first did so.
@@ -57,7 +57,7 @@ enum Step {
 impl Pump {
     /// Nothing is on its way yet; `bytes` went through while the session was opened.
     #[must_use]
-    pub fn new(client: TcpStream, server: TcpStream, bytes: Bytes) -> Self {
+    pub fn new(client: Stream, server: Stream, bytes: Bytes) -> Self {
         let (up, down) = (Direction::default(), Direction::default());
         Self {
             client,
@@ -170,8 +170,8 @@ impl Pump {
 #[derive(Debug)]
 #[must_use]
 pub struct Remains {
-    _client: Option<TcpStream>,
-    _server: TcpStream,
+    _client: Option<Stream>,
+    _server: Stream,
 }
 
 impl Remains {

@@ -81,7 +81,7 @@ impl Resolver {
                 }
                 entry.address
             }
-            // A socket of another machine is out of reach, and one of this machine is not told apart yet.
+            // There is nothing to look up.
             Host::Socket(_) => None,
         }
     }

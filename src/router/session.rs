@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use trunkline_core::Moment;
 use trunkline_io::clock;
 
@@ -21,15 +20,14 @@ use crate::pump::{Bytes, Pump, Remains};
 use crate::session::connect::Connected;
 use crate::session::ending::Ending;
 use crate::session::opening::{Opened, Opening};
+use crate::stream::Stream;
 
 /// Serves one client from its first byte to its last, and writes its line in the log.
 ///
 /// `place` is given back before a client is told that its session was killed, so that it finds one when it returns.
-pub async fn serve(client: TcpStream, door: Arc<Door>, place: Place) {
+pub async fn serve(client: Stream, door: Arc<Door>, place: Place) {
     let began = clock::now();
-    let peer = client
-        .peer_addr()
-        .map_or_else(|_| "gone".to_owned(), |peer| peer.to_string());
+    let peer = client.peer();
     let (mut report, ending) = run(client, &door, place).await;
     if let Some(remains) = report.remains.take() {
         remains.clear_away().await;
@@ -50,7 +48,7 @@ pub async fn serve(client: TcpStream, door: Arc<Door>, place: Place) {
 }
 
 /// Tells a client that there are too many already.
-pub async fn too_many(client: TcpStream, door: Arc<Door>) {
+pub async fn too_many(client: Stream, door: Arc<Door>) {
     let mut report = Report::default();
     let mut opening = Opening::new(client, &door, &mut report);
     let telling = Box::pin(opening.turn_away(&Ending::TooManySessions));
@@ -73,7 +71,7 @@ struct Report {
     remains: Option<Remains>,
 }
 
-async fn run(client: TcpStream, door: &Arc<Door>, place: Place) -> (Report, Ending) {
+async fn run(client: Stream, door: &Arc<Door>, place: Place) -> (Report, Ending) {
     let mut report = Report::default();
     // Opening needs far more memory than pumping: it is boxed, and gone before the first byte is pumped.
     let opened = match Box::pin(Opening::new(client, door, &mut report).run()).await {

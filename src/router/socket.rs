@@ -5,27 +5,34 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use trunkline_core::config::router::Listener;
+use trunkline_core::route::Address;
+
+use crate::stream::Stream;
 
 /// How many connections may wait to be accepted; the system cuts it to `net.core.somaxconn`.
-const BACKLOG: i32 = 65_535;
+pub(crate) const BACKLOG: i32 = 65_535;
 
 /// Connects to a member, with the listener's care for its sockets.
 ///
 /// # Errors
 /// As the system says.
-pub async fn connect(address: SocketAddr, config: &Listener) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+pub async fn connect(address: &Address, config: &Listener) -> io::Result<Stream> {
+    let stream = Stream::connect(address).await?;
     care(&stream, config)?;
     Ok(stream)
 }
 
-/// No delay, keepalive, and a bound for what stays unacknowledged.
+/// No delay, keepalive, and a bound for what stays unacknowledged. A unix socket needs none of it: its kernel is ours.
 ///
 /// # Errors
 /// As the system says; a peer that is gone already, for one.
-pub fn care(stream: &TcpStream, config: &Listener) -> io::Result<()> {
+pub fn care(stream: &Stream, config: &Listener) -> io::Result<()> {
+    let stream = match stream {
+        Stream::Tcp(stream) => stream,
+        Stream::Unix(_) => return Ok(()),
+    };
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new()
@@ -36,8 +43,9 @@ pub fn care(stream: &TcpStream, config: &Listener) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(config.user_timeout))
 }
 
-/// Have the peer see a reset when this socket is closed, instead of an end in order.
-pub fn reset_on_close(stream: &TcpStream) {
+/// Have the peer see a reset when this socket is closed, instead of an end in order. Unix sockets know no reset: there
+/// the peer sees the end after what it was sent.
+pub fn reset_on_close(stream: &Stream) {
     // A socket that does not take it is closed in order: the peer has not read for a while either way.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

@@ -1,11 +1,12 @@
 //! A client that speaks as much of PostgreSQL's protocol as the tests need, byte by byte where they want it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 /// Longer than any hold in these tests.
@@ -43,7 +44,7 @@ pub(crate) fn cancel_request(key: usize) -> Vec<u8> {
 }
 
 /// A connection to the router.
-pub(crate) struct Client(pub(crate) TcpStream);
+pub(crate) struct Client<S = TcpStream>(pub(crate) S);
 
 impl Client {
     pub(crate) async fn connect(router: SocketAddr) -> Result<Self> {
@@ -61,9 +62,42 @@ impl Client {
 
     /// Logs in and says with whom; a refusal is a failure.
     pub(crate) async fn login(router: SocketAddr) -> Result<(Self, String)> {
-        let mut client = Self::ask(router).await?;
-        match client.answer().await? {
-            Answer::Served(member) => Ok((client, member)),
+        Self::ask(router).await?.served().await
+    }
+
+    /// Whether nothing comes for `time`: no byte and no end.
+    pub(crate) async fn waits(&mut self, time: Duration) -> bool {
+        timeout(time, self.0.peek(&mut [0; 1])).await.is_err()
+    }
+}
+
+impl Client<UnixStream> {
+    /// Connects to a unix socket.
+    pub(crate) async fn connect_at(path: &Path) -> Result<Self> {
+        let connecting = timeout(ANSWER, UnixStream::connect(path)).await?;
+        Ok(Self(connecting.with_context(|| {
+            format!("connecting to {}", path.display())
+        })?))
+    }
+
+    /// Connects there and sends a StartupMessage.
+    pub(crate) async fn ask_at(path: &Path) -> Result<Self> {
+        let mut client = Self::connect_at(path).await?;
+        client.say(&startup()).await?;
+        Ok(client)
+    }
+
+    /// Logs in there and says with whom; a refusal is a failure.
+    pub(crate) async fn login_at(path: &Path) -> Result<(Self, String)> {
+        Self::ask_at(path).await?.served().await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// The same client once it is logged in, and with whom.
+    async fn served(mut self) -> Result<(Self, String)> {
+        match self.answer().await? {
+            Answer::Served(member) => Ok((self, member)),
             unserved @ (Answer::Refused { .. } | Answer::Closed) => {
                 bail!("the login ended with {unserved:?}")
             }
@@ -99,11 +133,6 @@ impl Client {
             Ok(Ok(0) | Err(_)) => Ok(()),
             Ok(Ok(_)) => bail!("there were bytes instead of the end"),
         }
-    }
-
-    /// Whether nothing comes for `time`: no byte and no end.
-    pub(crate) async fn waits(&mut self, time: Duration) -> bool {
-        timeout(time, self.0.peek(&mut [0; 1])).await.is_err()
     }
 
     /// Reads messages until the login is decided.

@@ -23,3 +23,4 @@ mod silence;
 mod stand;
 mod systemd;
 mod tls;
+mod unix;

@@ -19,7 +19,8 @@ use crate::client::{Answer, Client, lands_on};
 use crate::stand::{BINARY, Plan, SOON, Stand, on};
 
 /// Becomes the service, with the sockets that are its standard input and output as the descriptors 3 and 4.
-const SHIM: &str = "exec 3<&0 4<&1 0</dev/null 1>&2; export LISTEN_PID=$$; exec \"$0\" \"$@\"";
+pub(crate) const SHIM: &str =
+    "exec 3<&0 4<&1 0</dev/null 1>&2; export LISTEN_PID=$$; exec \"$0\" \"$@\"";
 
 /// A service manager that holds a socket named `write` and one with a name of its own.
 struct Manager {

@@ -9,6 +9,7 @@ mod rest;
 mod switch;
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -72,6 +73,27 @@ impl FakeMember {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.postgres.address
+    }
+
+    /// Has its PostgreSQL listen in `directory` too, as PostgreSQL does, and returns what Patroni would keep of a
+    /// member that listens nowhere else.
+    pub fn listen_in(&self, directory: &Path, role: &str) -> Result<String> {
+        let address = self.postgres.address;
+        self.postgres
+            .listen_at(&directory.join(format!(".s.PGSQL.{}", address.port())))?;
+        let tcp = format!("postgres://{address}/postgres");
+        let unix = format!(
+            "postgres:///postgres?host={}&port={}",
+            directory.display(),
+            address.port()
+        );
+        Ok(self.key(role).replace(&tcp, &unix))
+    }
+
+    /// How many connections came by way of [`FakeMember::listen_in`], the router's own questions among them.
+    #[must_use]
+    pub fn through_unix(&self) -> u64 {
+        self.postgres.through_unix()
     }
 
     /// Where its REST API listens.

@@ -25,9 +25,11 @@ fn of(listener: &str) -> Owner {
 }
 
 fn passed(name: &str, address: &str) -> Passed {
+    let tcp = address.parse::<std::net::SocketAddr>();
+    let unix = || Address::Unix(std::path::Path::new(address).into());
     Passed {
         name: name.into(),
-        address: Some(address.parse().unwrap()),
+        address: Some(tcp.map_or_else(|_| unix(), Address::from)),
     }
 }
 
@@ -140,6 +142,22 @@ fn a_passed_socket_with_another_name_serves_the_bind_with_its_address() {
     let write = sources(&ports, &of("write"));
     assert!(matches!(write.as_slice(), [Source::Bind(_)]), "{write:?}");
     assert_eq!(unused(&ports, &sockets), [1, 2]);
+}
+
+#[test]
+fn a_passed_unix_socket_serves_the_bind_with_its_very_path() {
+    let mut router = router();
+    let bind = vec![Bind::Unix("/run/w".into()), Bind::any(5000)];
+    router.clusters[0].listeners[0].bind = bind;
+    let owner = of(&router.clusters[0].listeners[0].name.clone());
+    let sockets = [passed("x", "/run/other"), passed("x", "/run/w")];
+    let ports = ports(&router, &sockets);
+    let [first, second] = &sources(&ports, &owner)[..] else {
+        panic!("{ports:?}")
+    };
+    assert_eq!(*first, Source::Passed(1));
+    assert_eq!(*second, Source::Bind(Bind::any(5000)));
+    assert_eq!(unused(&ports, &sockets), [0]);
 }
 
 #[test]

@@ -371,7 +371,7 @@ impl Primary {
     #[must_use]
     pub fn target(&self, s: &Snapshot<'_>) -> Option<Target> {
         let member = self.member.clone()?;
-        let address = *s.addresses.get(&member)?;
+        let address = s.addresses.get(&member)?.clone();
         Some(Target { member, address })
     }
 

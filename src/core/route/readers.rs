@@ -281,7 +281,7 @@ fn residents(
 fn target(name: &MemberName, s: &Snapshot<'_>) -> Option<Target> {
     Some(Target {
         member: name.clone(),
-        address: *s.addresses.get(name)?,
+        address: s.addresses.get(name)?.clone(),
     })
 }
 
@@ -347,7 +347,7 @@ pub(super) fn shared_addresses(s: &Snapshot<'_>) -> Vec<(MemberName, MemberName)
     let mut owners = BTreeMap::new();
     let mut pairs = Vec::new();
     for (name, address) in s.addresses {
-        if let Some(owner) = owners.insert(*address, name) {
+        if let Some(owner) = owners.insert(address, name) {
             pairs.push((owner.clone(), name.clone()));
         }
     }

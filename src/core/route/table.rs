@@ -1,9 +1,9 @@
 //! What a look decides: where every listener routes, why not elsewhere, which sessions may live, until when.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::address::Address;
 use super::primary::Primary;
 use super::reason::{Alarm, Because, Out};
 use crate::cluster::Tenure;
@@ -69,7 +69,7 @@ pub struct Target {
     /// Which member.
     pub member: MemberName,
     /// Where its PostgreSQL listens.
-    pub address: SocketAddr,
+    pub address: Address,
 }
 
 /// What a listener does with a new client.

@@ -3,12 +3,13 @@
 
 mod world;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use trunkline_core::config::router::{Bind, Listener, To};
 use trunkline_core::probe::NoAnswer;
 use trunkline_core::route::change::{Change, Event, between};
-use trunkline_core::route::{Alarm, Out, Place, Verdict};
+use trunkline_core::route::{Address, Alarm, Out, Place, Verdict};
 use world::World;
 use world::node::Document;
 
@@ -99,9 +100,8 @@ fn a_member_that_leaves_a_read_pool_keeps_its_sessions() {
 fn a_member_that_moves_loses_the_sessions_at_its_old_address_only() {
     let mut world = settled();
     for (member, address) in [("pg-1", "10.0.0.77:5432"), ("pg-3", "10.0.0.3:6432")] {
-        world
-            .addresses
-            .insert(member.into(), address.parse().expect("an address"));
+        let address: SocketAddr = address.parse().expect("an address");
+        world.addresses.insert(member.into(), address.into());
     }
     let change = world.look();
     assert_eq!(
@@ -160,17 +160,20 @@ fn a_verdict_is_told_when_it_changes_with_the_reason() {
 
 #[test]
 fn an_alarm_is_told_when_it_begins_and_when_it_is_over() {
-    let mut world = settled();
-    world
-        .addresses
-        .insert("pg-2".into(), "10.0.0.3:5432".parse().expect("an address"));
-    let alarm = Alarm::SharedAddress("pg-2".into(), "pg-3".into());
-    assert!(world.look().events.contains(&Event::Alarm(alarm.clone())));
-    assert_eq!(world.look(), Change::default());
-    world
-        .addresses
-        .insert("pg-2".into(), "10.0.0.2:5432".parse().expect("an address"));
-    assert!(world.look().events.contains(&Event::AlarmOver(alarm)));
+    let tcp = |host| Address::Tcp(SocketAddr::from(([10, 0, 0, host], 5432)));
+    let socket = |port| Address::in_directory("/run/pg", port);
+    for [two, three] in [[tcp(2), tcp(3)], [socket(5432), socket(5433)]] {
+        let mut world = settled();
+        world.addresses.insert("pg-2".into(), two.clone());
+        world.addresses.insert("pg-3".into(), three.clone());
+        let _ = world.look();
+        world.addresses.insert("pg-2".into(), three);
+        let alarm = Alarm::SharedAddress("pg-2".into(), "pg-3".into());
+        assert!(world.look().events.contains(&Event::Alarm(alarm.clone())));
+        assert_eq!(world.look(), Change::default());
+        world.addresses.insert("pg-2".into(), two);
+        assert!(world.look().events.contains(&Event::AlarmOver(alarm)));
+    }
 }
 
 fn verdicts(change: &Change) -> Vec<Verdict> {

@@ -25,7 +25,7 @@ fn weighing(balance: Balance, weights: &[(&str, u32)]) -> Listener {
 fn targets(names: &[&str]) -> Vec<Target> {
     let target = |name: &&str| Target {
         member: MemberName::from(*name),
-        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 5432)),
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 5432)).into(),
     };
     names.iter().map(target).collect()
 }

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use trunkline_core::config::Problems;
-use trunkline_core::config::router::{Cluster, Key, Written};
+use trunkline_core::config::router::{Bind, Cluster, Key, Written};
 use trunkline_core::reload::{self, Owner, Plan, Port, Source, Step};
 
 use super::House;
 use crate::certificates::Certificates;
 use crate::control::{self, Running};
+use crate::doorstep::Doorstep;
 use crate::ports;
 
 /// All that a configuration needs and that could have failed.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    pub(super) ports: Vec<(Port, Arc<TcpListener>)>,
+    pub(super) ports: Vec<(Port, Arc<Doorstep>)>,
     pub(super) begun: Vec<Running>,
     /// For clusters that are followed already and are to be met with other certificates, by their names.
     pub(super) certificates: BTreeMap<String, Certificates>,
@@ -119,7 +119,7 @@ impl House {
     }
 
     /// The socket itself: the one that is open already, the one that was passed, or a new one.
-    async fn socket(&self, source: &Source) -> io::Result<Arc<TcpListener>> {
+    async fn socket(&self, source: &Source) -> io::Result<Arc<Doorstep>> {
         if let Some(open) = self.ports.iter().find(|open| open.port.source == *source) {
             return Ok(Arc::clone(&open.socket));
         }
@@ -141,10 +141,14 @@ impl House {
             Source::Passed(_) => format!("cannot listen: {cause}"),
         };
         let is_ours = cause.kind() == io::ErrorKind::AddrInUse && !self.ports.is_empty();
-        let expected = if is_ours {
-            "write another address or port; one that overlaps a port of this very router takes a restart"
-        } else {
-            "write another address or port, or free this one"
+        let expected = match &port.source {
+            Source::Bind(Bind::Unix(_)) => "write another path, or free this one",
+            Source::Bind(Bind::Tcp { .. }) | Source::Passed(_) if is_ours => {
+                "write another address or port; one that overlaps a port of this very router takes a restart"
+            }
+            Source::Bind(Bind::Tcp { .. }) | Source::Passed(_) => {
+                "write another address or port, or free this one"
+            }
         };
         (key, what, expected.to_owned())
     }

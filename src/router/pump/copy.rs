@@ -7,9 +7,9 @@ use std::io::{self, Read};
 use std::net::Shutdown;
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
 
 use super::{Side, would_block};
+use crate::stream::Stream;
 
 /// How much is read at once.
 const BUFFER: usize = 64 * 1024;
@@ -47,7 +47,7 @@ impl Direction {
 
     /// Moves what can be moved; returns how many bytes were written. Passes the end on once everything before
     /// it is. Cancel safe: what was read is kept.
-    pub(super) async fn step(&mut self, from: &TcpStream, to: &TcpStream) -> Result<u64, Side> {
+    pub(super) async fn step(&mut self, from: &Stream, to: &Stream) -> Result<u64, Side> {
         if !self.rest.is_empty() {
             to.writable().await.map_err(|_| Side::To)?;
             return self.write_rest(to);
@@ -61,8 +61,8 @@ impl Direction {
     /// runtime, which may not have heard yet of the last bytes that came.
     pub(super) async fn step_if_ready(
         &mut self,
-        from: &TcpStream,
-        to: &TcpStream,
+        from: &Stream,
+        to: &Stream,
     ) -> Result<Option<u64>, Side> {
         if !self.rest.is_empty() {
             return self.step(from, to).await.map(Some);
@@ -77,7 +77,7 @@ impl Direction {
     fn move_once(
         &mut self,
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
-        to: &TcpStream,
+        to: &Stream,
     ) -> Result<Option<u64>, Side> {
         SHARED.with_borrow_mut(|buffer| match read(buffer) {
             Ok(0) => {
@@ -93,7 +93,7 @@ impl Direction {
         })
     }
 
-    fn write(&mut self, bytes: &[u8], to: &TcpStream) -> Result<u64, Side> {
+    fn write(&mut self, bytes: &[u8], to: &Stream) -> Result<u64, Side> {
         let written = match to.try_write(bytes) {
             Ok(written) => written,
             Err(error) if would_block(&error) => 0,
@@ -104,7 +104,7 @@ impl Direction {
         Ok(written as u64)
     }
 
-    fn write_rest(&mut self, to: &TcpStream) -> Result<u64, Side> {
+    fn write_rest(&mut self, to: &Stream) -> Result<u64, Side> {
         match to.try_write(&self.rest) {
             Ok(written) => {
                 self.rest.drain(..written);
@@ -120,7 +120,7 @@ impl Direction {
 }
 
 /// Tells the receiver that nothing more will come; it may still send.
-pub(super) fn shutdown(stream: &TcpStream) -> io::Result<()> {
+pub(super) fn shutdown(stream: &Stream) -> io::Result<()> {
     match SockRef::from(stream).shutdown(Shutdown::Write) {
         // The other side is gone already: it knows.
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),

@@ -23,9 +23,10 @@ pub(super) async fn pass_on(packet: &[u8], door: &Door) {
     };
     let mut members = JoinSet::new();
     for seat in &lane.residents {
-        let (address, packet, config) = (seat.target.address, packet.to_vec(), door.config.clone());
+        let (address, packet) = (seat.target.address.clone(), packet.to_vec());
+        let config = door.config.clone();
         members.spawn(async move {
-            let mut stream = socket::connect(address, &config).await?;
+            let mut stream = socket::connect(&address, &config).await?;
             stream.write_all(&packet).await?;
             // PostgreSQL says nothing and closes once the signal is sent.
             stream.read(&mut [0; 1]).await

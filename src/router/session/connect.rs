@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use trunkline_core::route::pick::{Draw, Picked, pick};
@@ -15,6 +14,7 @@ use trunkline_io::clock;
 use super::ending::Ending;
 use crate::door::{Counted, Door, Held, SeatTaken};
 use crate::published::Seat;
+use crate::stream::Stream;
 use crate::{metrics, socket};
 
 /// How long a member that failed a client is left alone by it.
@@ -25,7 +25,7 @@ const DOUBT: Duration = Duration::from_secs(1);
 /// A server, connected.
 #[derive(Debug)]
 pub(super) struct Connected {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) seat: Arc<Seat>,
     pub(super) _taken: Counted<SeatTaken>,
 }
@@ -194,7 +194,7 @@ impl Search {
         let began = clock::now();
         let connecting = timeout(
             self.door.config.connect_timeout,
-            socket::connect(seat.target.address, &self.door.config),
+            socket::connect(&seat.target.address, &self.door.config),
         );
         let outcome = tokio::select! {
             biased;

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 use trunkline_core::Moment;
 use trunkline_io::clock;
@@ -22,6 +21,7 @@ use super::{Report, cancel, refusal, silence};
 use crate::door::Door;
 use crate::pump::Bytes;
 use crate::startup::{self, First, FirstReply};
+use crate::stream::{Over, Stream};
 
 /// How long a client that is to be refused may take to say what it wants.
 const REFUSAL: Duration = Duration::from_secs(5);
@@ -40,14 +40,14 @@ const HALF_CLOSED: Duration = Duration::from_secs(1);
 
 /// A client and its server, with nothing left in between.
 pub(super) struct Opened {
-    pub(super) client: TcpStream,
+    pub(super) client: Stream,
     pub(super) server: Connected,
     pub(super) bytes: Bytes,
 }
 
 /// A session that is being opened.
 pub(super) struct Opening<'r> {
-    client: TcpStream,
+    client: Stream,
     door: Arc<Door>,
     search: Search,
     report: &'r mut Report,
@@ -80,8 +80,8 @@ enum Heard {
 }
 
 impl<'r> Opening<'r> {
-    pub(super) fn new(client: TcpStream, door: &Arc<Door>, report: &'r mut Report) -> Self {
-        let ip = client.peer_addr().ok().map(|peer| peer.ip());
+    pub(super) fn new(client: Stream, door: &Arc<Door>, report: &'r mut Report) -> Self {
+        let ip = client.peer_ip();
         Self {
             client,
             search: Search::new(door, ip),
@@ -206,7 +206,7 @@ impl<'r> Opening<'r> {
             () = self.door.tasks.ending().cancelled() => Err(Ending::ShutDown),
             () = found.seat.killed().cancelled() => Ok(Heard::ServerLost),
             heard = more(&mut self.client, &mut self.said) => heard.map(|()| Heard::More(found)),
-            peeked = peek(&found.stream) => match peeked {
+            peeked = found.stream.peek() => match peeked {
                 // A server that speaks first is no PostgreSQL: its bytes are pumped as they are.
                 Ok(1..) => Ok(Heard::ServerFirst(found)),
                 // It crashed, and the client does not know.
@@ -334,7 +334,7 @@ impl<'r> Opening<'r> {
 }
 
 /// Reads more of the client's first packet.
-pub(super) async fn more(client: &mut TcpStream, said: &mut Vec<u8>) -> Result<(), Ending> {
+pub(super) async fn more(client: &mut Stream, said: &mut Vec<u8>) -> Result<(), Ending> {
     match client.read_buf(said).await {
         Ok(0) => Err(Ending::ClientLeftEarly),
         Ok(_) => Ok(()),
@@ -343,7 +343,7 @@ pub(super) async fn more(client: &mut TcpStream, said: &mut Vec<u8>) -> Result<(
 }
 
 /// Reads more where there is `room`; else waits for the client to leave.
-async fn hear(client: &mut TcpStream, said: &mut Vec<u8>, room: bool) -> Result<(), Ending> {
+async fn hear(client: &mut Stream, said: &mut Vec<u8>, room: bool) -> Result<(), Ending> {
     if room {
         return more(client, said).await;
     }
@@ -360,18 +360,14 @@ fn is_whole(said: &[u8]) -> bool {
 }
 
 /// Returns when the client has broken the connection; if `half` counts, also when it has closed its half.
-async fn gone(client: &TcpStream, half: bool) {
+async fn gone(client: &Stream, half: bool) {
     loop {
-        match client.ready(Interest::READABLE | Interest::ERROR).await {
-            Ok(ready) if ready.is_error() || (half && ready.is_read_closed()) => return,
+        match client.stirs().await {
+            Ok(Over::Both) | Err(_) => return,
+            Ok(Over::Half) if half => return,
             // It sent more than its first packet, or no more will come: that stays in the socket, and makes the
             // client ready at once whether it left or not.
-            Ok(_) => sleep(LOOK_AGAIN).await,
-            Err(_) => return,
+            Ok(Over::Half | Over::Nothing) => sleep(LOOK_AGAIN).await,
         }
     }
-}
-
-async fn peek(server: &TcpStream) -> io::Result<usize> {
-    server.peek(&mut [0; 1]).await
 }

@@ -1,13 +1,13 @@
 //! Telling a client why it is not served, in PostgreSQL's protocol and in the order of it.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::cancel;
 use super::ending::Ending;
 use super::opening::more;
 use crate::door::Door;
 use crate::startup::{self, First};
+use crate::stream::Stream;
 
 /// The ErrorResponse for an ending; `None` for those a client sees by itself.
 pub(super) fn error(ending: &Ending, door: &Door) -> Option<Vec<u8>> {
@@ -53,7 +53,7 @@ pub(super) fn error(ending: &Ending, door: &Door) -> Option<Vec<u8>> {
 
 /// Refuses in the order of the protocol: encryption is declined first, the error follows the StartupMessage.
 pub(super) async fn refuse(
-    client: &mut TcpStream,
+    client: &mut Stream,
     said: &mut Vec<u8>,
     error: &[u8],
     door: &Door,

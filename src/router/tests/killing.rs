@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use trunkline_router::pump::{Bytes, Pump};
+use trunkline_router::stream::Stream;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -25,7 +26,7 @@ async fn what_the_server_had_said_comes_before_the_end() {
     let (back, mut server) = connection().await;
     let said = b"FATAL: terminating connection due to administrator command".repeat(1_000);
     server.write_all(&said).await.unwrap();
-    let mut pump = Pump::new(front, back, Bytes::default());
+    let mut pump = Pump::new(Stream::Tcp(front), Stream::Tcp(back), Bytes::default());
     let mut heard = Vec::new();
     let hearing = timeout(SOON, client.read_to_end(&mut heard));
     let telling = async {
@@ -42,7 +43,7 @@ async fn what_the_server_had_said_comes_before_the_end() {
 async fn the_client_hears_the_end_before_the_session_is_cleared_away() {
     let (mut client, front) = connection().await;
     let (back, mut server) = connection().await;
-    let remains = Pump::new(front, back, Bytes::default()).close();
+    let remains = Pump::new(Stream::Tcp(front), Stream::Tcp(back), Bytes::default()).close();
     let mut byte = [0; 1];
     let end = timeout(SOON, client.read(&mut byte)).await;
     assert_eq!(end.unwrap().unwrap(), 0);

@@ -28,7 +28,9 @@ use trunkline_io::shutdown::Tasks;
 use trunkline_router::admission::Admission;
 use trunkline_router::control::Running;
 use trunkline_router::door::{Door, Place};
+use trunkline_router::doorstep::Doorstep;
 use trunkline_router::published::{Board, Seats, Snapshot};
+use trunkline_router::stream::Stream;
 use trunkline_router::{listener, session};
 
 /// The listener whose pool the tests fill: `write`.
@@ -96,7 +98,7 @@ fn publish(board: &Board, seats: &mut Seats, old: &Table, new: Table) -> Change 
 fn at(address: SocketAddr) -> Target {
     Target {
         member: "pg-1".into(),
-        address,
+        address: address.into(),
     }
 }
 
@@ -174,7 +176,7 @@ async fn who_is_in_the_queue_of_a_port_that_closes_is_let_in() {
         let client = TcpStream::connect(port.local_addr().unwrap()).await;
         clients.push(client.unwrap());
     }
-    listener::last_call(&port, &door).await;
+    listener::last_call(&Doorstep::Tcp(port), &door).await;
     assert_eq!(door.count.accepted.load(Ordering::SeqCst), 3);
 }
 
@@ -233,7 +235,11 @@ async fn a_client_waits_where_the_decision_is_too_old_and_goes_on_when_it_is_mad
     let door = door(&board);
     let (mut client, accepted) = client().await;
     client.write_all(STARTUP).await.unwrap();
-    running.spawn(session::serve(accepted, Arc::clone(&door), place(&door)));
+    running.spawn(session::serve(
+        Stream::Tcp(accepted),
+        Arc::clone(&door),
+        place(&door),
+    ));
 
     let held = || door.count.held.load(Ordering::Relaxed) == 1;
     becomes_true("the client is held", || {
@@ -276,7 +282,11 @@ async fn a_client_does_not_stay_where_it_is_no_longer_routed_to_once_it_is_conne
     let (mut client, accepted) = client().await;
     client.write_all(STARTUP).await.unwrap();
     let mut running = JoinSet::new();
-    running.spawn(session::serve(accepted, Arc::clone(&door), place(&door)));
+    running.spawn(session::serve(
+        Stream::Tcp(accepted),
+        Arc::clone(&door),
+        place(&door),
+    ));
     becomes_true("it connects", || seat.sessions.load(Ordering::Relaxed) == 1).await;
 
     // New clients are held from now on, and the sessions of the member stay: nothing breaks the connecting off.
@@ -305,7 +315,11 @@ async fn a_killed_client_finds_its_place_free_when_it_returns() {
     // No PostgreSQL packet: pumped as it is.
     client.write_all(b"hello, whoever you are").await.unwrap();
     let mut running = JoinSet::new();
-    running.spawn(session::serve(accepted, Arc::clone(&door), place(&door)));
+    running.spawn(session::serve(
+        Stream::Tcp(accepted),
+        Arc::clone(&door),
+        place(&door),
+    ));
     let (mut guest, _) = timeout(SOON, listener.accept()).await.unwrap().unwrap();
     let mut byte = [0; 1];
     timeout(SOON, guest.read_exact(&mut byte))

@@ -3,13 +3,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixListener};
 use tokio::sync::{Mutex as Turn, mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::switch::{Mode, Switch};
 
@@ -71,6 +74,7 @@ pub(super) struct FakePostgres {
     pub(super) mode: Switch<Postgres>,
     shared: Arc<Shared>,
     handed: Turn<mpsc::Receiver<TcpStream>>,
+    doors: Mutex<JoinSet<()>>,
 }
 
 #[derive(Debug)]
@@ -79,6 +83,7 @@ struct Shared {
     seen: Mutex<Seen>,
     hang_up: watch::Sender<u64>,
     hand: mpsc::Sender<TcpStream>,
+    through_unix: AtomicU64,
 }
 
 impl FakePostgres {
@@ -89,6 +94,7 @@ impl FakePostgres {
             seen: Mutex::default(),
             hang_up: watch::Sender::new(0),
             hand,
+            through_unix: AtomicU64::new(0),
         });
         let serving = Arc::clone(&shared);
         let serve = move |stream, mode| {
@@ -107,6 +113,7 @@ impl FakePostgres {
             mode: Switch::start(address, Postgres::Accepting, serve).await?,
             shared,
             handed: Turn::new(handed),
+            doors: Mutex::default(),
         })
     }
 
@@ -116,6 +123,28 @@ impl FakePostgres {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// A door for this machine: whoever comes in by it meets the server as by TCP, whatever mode it is in.
+    pub(super) fn listen_at(&self, path: &Path) -> Result<()> {
+        let door = UnixListener::bind(path).with_context(|| path.display().to_string())?;
+        let (shared, address) = (Arc::clone(&self.shared), self.address);
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        doors.spawn(async move {
+            let mut inside = JoinSet::new();
+            while let Ok((mut client, _)) = door.accept().await {
+                shared.through_unix.fetch_add(1, Ordering::Relaxed);
+                inside.spawn(async move {
+                    let mut server = TcpStream::connect(address).await?;
+                    tokio::io::copy_bidirectional(&mut client, &mut server).await
+                });
+            }
+        });
+        Ok(())
+    }
+
+    pub(super) fn through_unix(&self) -> u64 {
+        self.shared.through_unix.load(Ordering::Relaxed)
     }
 
     pub(super) fn hang_up(&self) {

@@ -106,8 +106,8 @@ fn behave(name: &str, what: &[&str], world: &mut World) -> Outcome {
         ["postgres", ..] => return Err("postgres accepts, starting, silent or refuses".to_owned()),
         ["address", "unknown"] => return forget_address(name, world),
         ["address", address] => {
-            let address = address.parse().map_err(|_| "not an address")?;
-            world.addresses.insert(name.into(), address);
+            let address: std::net::SocketAddr = address.parse().map_err(|_| "not an address")?;
+            world.addresses.insert(name.into(), address.into());
             return Ok(());
         }
         ["key", "vanishes"] => {

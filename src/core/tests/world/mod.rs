@@ -22,7 +22,7 @@ use trunkline_core::memory::Memory;
 use trunkline_core::probe::Probe;
 use trunkline_core::proof::Reading;
 use trunkline_core::route::change::{self, Change};
-use trunkline_core::route::{self, Ledger, Snapshot, Table};
+use trunkline_core::route::{self, Address, Ledger, Snapshot, Table};
 use trunkline_core::wire::config::DynamicConfig;
 use trunkline_core::{MemberName, Moment, Observed, Scope};
 
@@ -51,7 +51,7 @@ pub(crate) struct World {
     /// The members, as they would answer.
     pub(crate) nodes: BTreeMap<MemberName, Node>,
     /// Where their PostgreSQL is reached.
-    pub(crate) addresses: BTreeMap<MemberName, SocketAddr>,
+    pub(crate) addresses: BTreeMap<MemberName, Address>,
     /// What the router last decided.
     pub(crate) table: Option<Table>,
     prefix: Prefix,
@@ -92,7 +92,7 @@ impl World {
         let member = MemberName::from(name);
         let number = u8::try_from(self.nodes.len() + 1).expect("a handful of members");
         let address = SocketAddr::from((Ipv4Addr::new(10, 0, 0, number), 5432));
-        self.addresses.insert(member.clone(), address);
+        self.addresses.insert(member.clone(), address.into());
         let node = Node::replica(name);
         self.etcd.put(&format!("members/{name}"), &node.published());
         self.nodes.insert(member, node);

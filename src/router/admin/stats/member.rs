@@ -10,7 +10,7 @@ use trunkline_core::follow::Trouble;
 use trunkline_core::probe::Probe;
 use trunkline_core::proof::Reading;
 use trunkline_core::route::ledger::Known;
-use trunkline_core::route::{self, readers};
+use trunkline_core::route::{self, Address, readers};
 use trunkline_core::wire::member::Host;
 use trunkline_core::{MemberName, Observed, Timeline};
 use trunkline_io::clock;
@@ -94,16 +94,18 @@ fn seats(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Seat>> {
 }
 
 /// Where routing reaches the member; where it does not, what it published, if that is an address.
-fn address(name: &MemberName, known: &Known, snapshot: &Snapshot) -> Option<SocketAddr> {
+fn address(name: &MemberName, known: &Known, snapshot: &Snapshot) -> Option<Address> {
     let routed = seats(snapshot).find(|seat| seat.target.member == *name);
     let published = || match known.published.conn.as_ref() {
         Some(url) => match &url.host {
-            Host::Ip(ip) => Some(SocketAddr::new(*ip, url.port)),
+            Host::Ip(ip) => Some(Address::Tcp(SocketAddr::new(*ip, url.port))),
             Host::Name(_) | Host::Socket(_) => None,
         },
         None => None,
     };
-    routed.map(|seat| seat.target.address).or_else(published)
+    routed
+        .map(|seat| seat.target.address.clone())
+        .or_else(published)
 }
 
 /// How far each member is behind, by the same sum that `max_lag` is held against.

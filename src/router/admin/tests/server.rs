@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stand::Stand;
 use crate::admin::{Admin, CONNECTIONS, HEAD, serve};
+use crate::doorstep::Doorstep;
 
 /// Long for one answer, short for a test that hangs.
 const SOON: Duration = Duration::from_secs(4);
@@ -21,7 +22,11 @@ async fn started(admin: Arc<Admin>) -> SocketAddr {
     let tasks = admin.tasks.clone();
     tasks.spawn(
         "stats",
-        serve(Arc::new(listener), admin, CancellationToken::new()),
+        serve(
+            Arc::new(Doorstep::Tcp(listener)),
+            admin,
+            CancellationToken::new(),
+        ),
     );
     address
 }

@@ -15,7 +15,7 @@ use trunkline_core::follow::{EndpointId, Trouble};
 use trunkline_core::keys::Prefix;
 use trunkline_core::probe::{NoAnswer, Probe, judge};
 use trunkline_core::proof::{LeaseLeft, Reading};
-use trunkline_core::route::{self, Ledger};
+use trunkline_core::route::{self, Address, Ledger};
 use trunkline_core::wire::config::DynamicConfig;
 use trunkline_core::{LeaseId, MemberName, Moment, Observed, Revision, StoreNumber};
 use trunkline_io::clock;
@@ -246,12 +246,12 @@ impl Stand {
         self.members.iter().map(probe).collect()
     }
 
-    fn addresses(&self) -> BTreeMap<MemberName, SocketAddr> {
+    fn addresses(&self) -> BTreeMap<MemberName, Address> {
         let numbered = self.members.iter().zip(1_u8..);
         numbered
             .map(|(member, number)| {
                 let address = SocketAddr::from(([10, 0, 0, number], 5432));
-                (member.name.into(), address)
+                (member.name.into(), address.into())
             })
             .collect()
     }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use trunkline_core::route::Verdict;
 use trunkline_core::route::pick::{Draw, Picked, pick};
+use trunkline_core::route::{Address, Verdict};
 
 use super::clients::{Phase, Place, Wait};
 use crate::events::Event;
@@ -120,7 +120,10 @@ impl World {
             return;
         };
         let node = self.nodes.iter();
-        let Some(node) = node.clone().position(|node| node.address == target.address) else {
+        let Some(node) = node
+            .clone()
+            .position(|node| Address::from(node.address) == target.address)
+        else {
             return;
         };
         let timeout = router.cluster.listeners[client.place].connect_timeout;

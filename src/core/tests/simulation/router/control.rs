@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use jiff::{SignedDuration, Timestamp};
 use trunkline_core::route::change::{self, Change, Event as Changed};
-use trunkline_core::route::{self, Residence, Snapshot, Table, Target};
+use trunkline_core::route::{self, Address, Residence, Snapshot, Table, Target};
 use trunkline_core::wire::member::Host;
 use trunkline_core::{MemberName, Moment};
 
@@ -98,7 +98,7 @@ impl World {
         }
     }
 
-    fn addresses(&self, number: usize) -> BTreeMap<MemberName, SocketAddr> {
+    fn addresses(&self, number: usize) -> BTreeMap<MemberName, Address> {
         let router = &self.routers[number];
         let remembered = router.ledger.members().iter();
         let remembered = remembered.map(|(name, known)| (name, &known.published));
@@ -109,7 +109,7 @@ impl World {
             .filter_map(|(name, member)| {
                 let url = member.conn.as_ref()?;
                 match &url.host {
-                    Host::Ip(ip) => Some((name.clone(), SocketAddr::new(*ip, url.port))),
+                    Host::Ip(ip) => Some((name.clone(), SocketAddr::new(*ip, url.port).into())),
                     Host::Name(_) | Host::Socket(_) => None,
                 }
             })

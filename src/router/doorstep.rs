@@ -1,0 +1,154 @@
+//! A listening socket, whatever it listens on, and the file that a unix socket has.
+//!
+//! The file is this router's only as long as it listens there: what a router that died has left is cleared away, what
+//! somebody else answers on or what is no socket at all is left alone.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::time::sleep;
+
+use crate::socket::BACKLOG;
+use crate::stream::Stream;
+
+/// Who may connect: everybody, as with PostgreSQL's own sockets. It is PostgreSQL that asks who is there.
+const MODE: u32 = 0o777;
+/// How long another process may keep the directory to itself while it opens a socket there.
+const TURN: Duration = Duration::from_secs(2);
+/// How often it is looked whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// One listening socket.
+#[derive(Debug)]
+pub enum Doorstep {
+    /// A TCP port.
+    Tcp(TcpListener),
+    /// A unix socket; its file goes first, so that nobody who looks finds it deserted.
+    Unix {
+        /// The file, where it is ours to remove: a service manager's is not.
+        file: Option<SocketFile>,
+        /// The socket.
+        listener: UnixListener,
+    },
+}
+
+impl Doorstep {
+    /// The next client.
+    ///
+    /// # Errors
+    /// As the system says: a client that left, or no descriptor to be had.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await.map(|it| Stream::Tcp(it.0)),
+            Self::Unix { listener, .. } => listener.accept().await.map(|it| Stream::Unix(it.0)),
+        }
+    }
+}
+
+/// The file of a socket that is listened on.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Its device and its number there: another file of that name is somebody else's.
+    id: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            id: id(&fs::symlink_metadata(path)?),
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|found| id(&found) == self.id);
+        // A directory that was made unwritable meanwhile keeps it: the next start clears it away.
+        if is_ours && let Err(error) = fs::remove_file(&self.path) {
+            let path = self.path.display();
+            tracing::warn!(%path, "removing the file of a closed socket failed: {error}");
+        }
+    }
+}
+
+fn id(found: &fs::Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
+
+/// Listens on a unix socket at `path`.
+///
+/// # Errors
+/// When somebody listens there already, when something else than a socket is there, and as the system says.
+pub async fn listen_at(path: &Path) -> io::Result<Doorstep> {
+    // Two routers that start together must not clear each other's socket away: one at a time, as long as it takes
+    // to look and to listen. Whoever closes the file gives the turn on.
+    let _turn = turn(path).await?;
+    clear(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let file = SocketFile::of(path)?;
+    // Whoever connects before it is listened on is refused, whatever the mode is until then.
+    fs::set_permissions(path, Permissions::from_mode(MODE))?;
+    socket.listen(BACKLOG)?;
+    Ok(Doorstep::Unix {
+        file: Some(file),
+        listener: UnixListener::from_std(socket.into())?,
+    })
+}
+
+/// The right to open a socket in the directory of `path`, for as long as the file that comes back is open.
+async fn turn(path: &Path) -> io::Result<File> {
+    let directory = File::open(path.parent().unwrap_or(path)).map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("its directory cannot be opened: {error}"),
+        )
+    })?;
+    for _ in 0..TURN.as_millis() / LOOK_AGAIN.as_millis() {
+        match directory.try_lock() {
+            Ok(()) => return Ok(directory),
+            Err(fs::TryLockError::WouldBlock) => sleep(LOOK_AGAIN).await,
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    let what = "another process keeps its directory locked";
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, what))
+}
+
+/// Removes a socket that nobody listens on.
+fn clear(path: &Path) -> io::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    if !found.file_type().is_socket() {
+        let what = "something is there that is no socket; it is left alone";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // One that does not take the connection at once has a queue, so somebody listens.
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Err(in_use()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(in_use()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io::Error::new(
+            error.kind(),
+            format!("a socket is there, and whether somebody listens cannot be told: {error}"),
+        )),
+    }
+}
+
+fn in_use() -> io::Error {
+    let what = "address in use: somebody listens on that socket already";
+    io::Error::new(io::ErrorKind::AddrInUse, what)
+}

@@ -1,0 +1,286 @@
+//! A connection, whatever carries it: TCP, or a unix socket of this machine.
+//!
+//! What sessions and the pump do with a connection, and no more. Which kind it is matters to nobody else.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::sleep;
+use trunkline_core::route::Address;
+
+/// How soon after a unix socket's queue was full it is tried again.
+const QUEUED: Duration = Duration::from_millis(10);
+
+/// One connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over a network.
+    Tcp(TcpStream),
+    /// Within this machine.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Connects to `address`. The caller sets the deadline.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub async fn connect(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp(address) => TcpStream::connect(address).await.map(Self::Tcp),
+            Address::Unix(path) => Self::connect_at(path).await,
+        }
+    }
+
+    /// A unix socket with a full queue says so at once, where TCP would try again: whoever listens is only busy.
+    async fn connect_at(path: &Path) -> io::Result<Self> {
+        loop {
+            match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(QUEUED).await,
+                outcome => return outcome.map(Self::Unix),
+            }
+        }
+    }
+
+    /// Waits until there may be something to read: bytes or the end.
+    ///
+    /// # Errors
+    /// When the runtime is ending.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.readable().await,
+            Self::Unix(stream) => stream.readable().await,
+        }
+    }
+
+    /// Waits until there may be room for something written.
+    ///
+    /// # Errors
+    /// When the runtime is ending.
+    pub async fn writable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.writable().await,
+            Self::Unix(stream) => stream.writable().await,
+        }
+    }
+
+    /// Reads what is there; zero bytes are the end.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when nothing is there, else what broke the connection.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(buffer),
+            Self::Unix(stream) => stream.try_read(buffer),
+        }
+    }
+
+    /// Writes what there is room for.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when there is none, else what broke the connection.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+        }
+    }
+
+    /// Waits until the other side says something and leaves it there; zero bytes are the end.
+    ///
+    /// # Errors
+    /// What broke the connection.
+    pub async fn peek(&self) -> io::Result<usize> {
+        let mut byte = [MaybeUninit::uninit(); 1];
+        let look = || SockRef::from(self).peek(&mut byte);
+        match self {
+            Self::Tcp(stream) => stream.async_io(Interest::READABLE, look).await,
+            Self::Unix(stream) => stream.async_io(Interest::READABLE, look).await,
+        }
+    }
+
+    /// Waits until the other side says something, ends its half or goes; returns how much of it is over.
+    ///
+    /// # Errors
+    /// When the runtime is ending.
+    pub async fn stirs(&self) -> io::Result<Over> {
+        let interest = Interest::READABLE | Interest::ERROR;
+        let ready = match self {
+            Self::Tcp(stream) => stream.ready(interest).await?,
+            Self::Unix(stream) => stream.ready(interest).await?,
+        };
+        Ok(if ready.is_error() || self.is_gone() {
+            Over::Both
+        } else if ready.is_read_closed() {
+            Over::Half
+        } else {
+            Over::Nothing
+        })
+    }
+
+    /// Whether the other side has closed both halves. TCP tells once something is sent; a unix socket knows: where
+    /// nobody would read it, even nothing cannot be sent.
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Tcp(_) => false,
+            Self::Unix(stream) => SockRef::from(stream)
+                .send(&[])
+                .is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock),
+        }
+    }
+
+    /// Who is at the other end, for the log.
+    #[must_use]
+    pub fn peer(&self) -> String {
+        match self {
+            Self::Tcp(stream) => stream
+                .peer_addr()
+                .map_or_else(|_| "gone".to_owned(), |peer| peer.to_string()),
+            Self::Unix(stream) => Self::process(stream).unwrap_or_else(|| "unix".to_owned()),
+        }
+    }
+
+    /// The process that connected, as the kernel vouches for it.
+    fn process(stream: &UnixStream) -> Option<String> {
+        let peer = stream.peer_cred().ok()?;
+        let pid = peer.pid()?;
+        Some(format!("unix pid={pid} uid={}", peer.uid()))
+    }
+
+    /// The address of the other end, where there is one to balance by.
+    #[must_use]
+    pub fn peer_ip(&self) -> Option<std::net::IpAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok().map(|peer| peer.ip()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+/// How much of a connection the other side has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Nothing that is known of.
+    Nothing,
+    /// It sends no more.
+    Half,
+    /// It is gone.
+    Both,
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Shutdown;
+
+    /// Both ends, the second as a bare socket.
+    fn pair() -> (Stream, UnixStream) {
+        let (one, other) = UnixStream::pair().unwrap();
+        (Stream::Unix(one), other)
+    }
+
+    #[tokio::test]
+    async fn a_unix_client_that_closed_one_half_is_told_from_one_that_left() {
+        let (stream, client) = pair();
+        SockRef::from(&client).shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.stirs().await.unwrap(), Over::Half);
+        drop(client);
+        assert_eq!(stream.stirs().await.unwrap(), Over::Both);
+    }
+
+    #[tokio::test]
+    async fn what_is_peeked_at_is_still_there_and_the_end_is_seen_as_such() {
+        let (stream, client) = pair();
+        client.try_write(b"here").unwrap();
+        assert_eq!(stream.peek().await.unwrap(), 1);
+        let mut heard = [0; 8];
+        assert_eq!(stream.try_read(&mut heard).unwrap(), 4);
+        let none = stream.try_read(&mut heard).unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
+        drop(client);
+        assert_eq!(stream.peek().await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_peer_on_a_unix_socket_is_called_by_its_process() {
+        let (stream, _client) = pair();
+        let ours = format!("unix pid={} uid=", std::process::id());
+        assert!(stream.peer().starts_with(&ours), "{}", stream.peer());
+        assert_eq!(stream.peer_ip(), None);
+    }
+}
