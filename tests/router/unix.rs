@@ -199,10 +199,24 @@ async fn the_socket_of_a_router_that_died_is_taken_over_and_its_own_removed_at_t
             Ok(())
         })
         .await?;
-        // Somebody else listens there while the session goes on.
-        let _other = UnixListener::bind(&path)?;
         session.echo(b"drained, not cut").await?;
         drop(session);
+        let status = stand.router.process().wait(SOON).await?;
+        ensure!(status.success(), "{status}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_socket_that_somebody_else_put_in_the_place_of_ours_stays_at_the_end() -> Result<()> {
+    on(Plan::default(), async |stand| {
+        let path = local(stand, "").await?;
+        // Made before ours is gone, or it could be given the very number that ours had.
+        let theirs = folder(stand)?.join("theirs");
+        let _other = UnixListener::bind(&theirs)?;
+        fs::rename(&theirs, &path)?;
+        stand.router.process().ask_to_end()?;
         let status = stand.router.process().wait(SOON).await?;
         ensure!(status.success(), "{status}");
         ensure!(path.exists(), "the socket of another process was removed");
