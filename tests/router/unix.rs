@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
-use trunkline_support::fake_member::Postgres;
+use trunkline_support::fake_member::{Postgres, Rest};
 use trunkline_support::wait::until;
 
 use crate::client::{Answer, Client, cancel_request, lands_on};
@@ -148,7 +148,7 @@ async fn a_client_of_a_unix_socket_is_told_why_it_is_not_served() -> Result<()> 
             "{message}"
         );
         drop(session);
-        stand.cluster.unlock().await?;
+        stand.member("pg-1")?.say(Rest::Starting).await?;
         until("there is no server", SOON, async || {
             let refused = Client::ask_at(&path).await?.answer().await?;
             let Answer::Refused { code, message } = refused else {
