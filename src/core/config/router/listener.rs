@@ -196,7 +196,8 @@ pub(super) fn bind(node: &Node) -> Result<Bind, Wrong> {
         return Err(Wrong::no("address to listen on", node, BIND));
     };
     if text.starts_with("systemd:") || text.starts_with("fd@") {
-        let what = "inherited sockets are not built yet";
+        let what = "an inherited socket takes the place of the bind with its address, or of the listener it is \
+                    named after";
         return Err(Wrong::because(what, BIND));
     }
     if let Some(path) = text
