@@ -109,10 +109,11 @@ async fn run(client: Stream, door: &Arc<Door>, place: Place) -> (Report, Ending)
     }
     if matches!(ending, Ending::Killed(_) | Ending::ShutDown) {
         report.bytes = pump.deliver().await;
+        // The place is free before the client can know: it may come again at once.
+        drop(place);
         let remains = pump.close();
-        // Whoever comes again at once has descriptors beside those that are cleared away later.
+        // Whoever does has descriptors beside those that are cleared away later.
         if door.is_half_empty() {
-            drop(place);
             report.remains = Some(remains);
         }
     } else {
