@@ -122,9 +122,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         tests: Tests::Library("killing"),
     },
     Mutant {
-        says: "tells a killed client before its place is free",
+        says: "does not give a killed client's place back",
         file: SESSION,
-        edits: &[("        drop(place);\n", "")],
+        edits: &[(
+            "        drop(place);\n",
+            "        std::mem::forget(place);\n",
+        )],
         tests: Tests::Library("publishing"),
     },
 ];
