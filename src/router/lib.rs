@@ -29,5 +29,6 @@ pub mod session;
 pub mod socket;
 pub mod startup;
 pub mod stream;
+pub mod traffic;
 
 pub use run::{Failure, Start, run};

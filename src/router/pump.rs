@@ -6,6 +6,7 @@
 mod copy;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::session::ending::Ending;
 use crate::socket;
 use crate::stream::Stream;
+use crate::traffic::Traffic;
 use copy::Direction;
 
 /// How long what a server had sent may take to reach a client whose session was killed.
@@ -24,15 +26,6 @@ const OTHERS_FIRST: Duration = Duration::from_millis(100);
 /// How long a half that was closed may stay unanswered while the other half is silent.
 const HALF_CLOSED: Duration = Duration::from_secs(15 * 60);
 
-/// How many bytes went through, both ways.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bytes {
-    /// From the client to the server.
-    pub from_client: u64,
-    /// From the server to the client.
-    pub from_server: u64,
-}
-
 /// A session's two sockets and what is on its way between them.
 #[derive(Debug)]
 pub struct Pump {
@@ -42,7 +35,7 @@ pub struct Pump {
     down: Direction,
     /// How the side that closed first did so.
     closed: Option<Ending>,
-    bytes: Bytes,
+    traffic: Arc<Traffic>,
     /// Whether the client took everything that was delivered at the end.
     took_all: bool,
 }
@@ -55,9 +48,9 @@ enum Step {
 }
 
 impl Pump {
-    /// Nothing is on its way yet; `bytes` went through while the session was opened.
+    /// Nothing is on its way yet. What is moved is counted in `traffic`.
     #[must_use]
-    pub fn new(client: Stream, server: Stream, bytes: Bytes) -> Self {
+    pub fn new(client: Stream, server: Stream, traffic: Arc<Traffic>) -> Self {
         let (up, down) = (Direction::default(), Direction::default());
         Self {
             client,
@@ -65,15 +58,9 @@ impl Pump {
             up,
             down,
             closed: None,
-            bytes,
+            traffic,
             took_all: true,
         }
-    }
-
-    /// How many bytes went through so far.
-    #[must_use]
-    pub const fn bytes(&self) -> Bytes {
-        self.bytes
     }
 
     /// Pumps until both sides have ended, or one breaks. Cancel safe: what was read and not yet written is kept,
@@ -110,7 +97,7 @@ impl Pump {
         tokio::select! {
             moved = self.up.step(&self.client, &self.server), if !self.up.is_over() => match moved {
                 Ok(moved) => {
-                    self.bytes.from_client += moved;
+                    self.traffic.up(moved);
                     closed_or_moved(&self.up, Ending::ClientClosed)
                 }
                 Err(Side::From) => Step::Broke(Ending::ClientBroke),
@@ -121,7 +108,7 @@ impl Pump {
             },
             moved = self.down.step(&self.server, &self.client), if !self.down.is_over() => match moved {
                 Ok(moved) => {
-                    self.bytes.from_server += moved;
+                    self.traffic.down(moved);
                     closed_or_moved(&self.down, Ending::ServerClosed)
                 }
                 Err(Side::From) => Step::Broke(Ending::ServerBroke),
@@ -135,18 +122,17 @@ impl Pump {
     }
 
     /// The last of a killed session: nothing more from the client; what the server had already sent is delivered,
-    /// for a tenth of a second. Returns how many bytes went through in all.
-    pub async fn deliver(&mut self) -> Bytes {
+    /// for a tenth of a second.
+    pub async fn deliver(&mut self) {
         let deliver = async {
             while let Ok(Some(moved)) = self.down.step_if_ready(&self.server, &self.client).await {
-                self.bytes.from_server += moved;
+                self.traffic.down(moved);
                 // Where neither side ever waits, the deadline is to be looked at all the same.
                 consume_budget().await;
             }
         };
         let in_time = timeout(LAST_BYTES, deliver).await.is_ok();
         self.took_all = in_time && self.down.is_empty();
-        self.bytes
     }
 
     /// The client sees the end: in order, or by reset if it did not take what was delivered.

@@ -16,11 +16,12 @@ use trunkline_io::clock;
 
 use crate::door::{Door, Place};
 use crate::metrics;
-use crate::pump::{Bytes, Pump, Remains};
+use crate::pump::{Pump, Remains};
 use crate::session::connect::Connected;
 use crate::session::ending::Ending;
 use crate::session::opening::{Opened, Opening};
 use crate::stream::Stream;
+use crate::traffic::Traffic;
 
 /// Serves one client from its first byte to its last, and writes its line in the log.
 ///
@@ -33,6 +34,7 @@ pub async fn serve(client: Stream, door: Arc<Door>, place: Place) {
         remains.clear_away().await;
     }
     metrics::session_ended(&door, ending.word());
+    let bytes = report.traffic.bytes();
     tracing::info!(
         listener = door.config.name,
         client = peer,
@@ -40,8 +42,8 @@ pub async fn serve(client: Stream, door: Arc<Door>, place: Place) {
         held_ms = millis(report.held.map_or(began, |until| until), began),
         connect_ms = report.connected.map(|at| millis(at, began)),
         total_ms = millis(clock::now(), began),
-        from_client = report.bytes.from_client,
-        from_server = report.bytes.from_server,
+        from_client = bytes.from_client,
+        from_server = bytes.from_server,
         end = %ending.letters(),
         "session ended: {ending}"
     );
@@ -66,7 +68,7 @@ struct Report {
     /// Until when it was held, if it was.
     held: Option<Moment>,
     connected: Option<Moment>,
-    bytes: Bytes,
+    traffic: Arc<Traffic>,
     /// What has to be cleared away, if it was killed.
     remains: Option<Remains>,
 }
@@ -78,17 +80,13 @@ async fn run(client: Stream, door: &Arc<Door>, place: Place) -> (Report, Ending)
         Ok(opened) => opened,
         Err(ending) => return (report, ending),
     };
-    let Opened {
-        client,
-        server,
-        bytes,
-    } = opened;
+    let Opened { client, server } = opened;
     let Connected {
         stream,
         seat,
         _taken,
     } = server;
-    let mut pump = Pump::new(client, stream, bytes);
+    let mut pump = Pump::new(client, stream, Arc::clone(&report.traffic));
     // One session was told to go, or the server is stopping: it is asked before anybody else is sent there. A new
     // login inside TLS would be refused where the router cannot see it.
     let began = clock::now();
@@ -108,7 +106,7 @@ async fn run(client: Stream, door: &Arc<Door>, place: Place) -> (Report, Ending)
         door.count.killed.fetch_add(1, Ordering::Relaxed);
     }
     if matches!(ending, Ending::Killed(_) | Ending::ShutDown) {
-        report.bytes = pump.deliver().await;
+        pump.deliver().await;
         // The place is free before the client can know: it may come again at once.
         drop(place);
         let remains = pump.close();
@@ -116,8 +114,6 @@ async fn run(client: Stream, door: &Arc<Door>, place: Place) -> (Report, Ending)
         if door.is_half_empty() {
             report.remains = Some(remains);
         }
-    } else {
-        report.bytes = pump.bytes();
     }
     (report, ending)
 }

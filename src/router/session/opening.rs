@@ -19,7 +19,6 @@ use super::connect::{Connected, Search};
 use super::ending::Ending;
 use super::{Report, cancel, refusal, silence};
 use crate::door::Door;
-use crate::pump::Bytes;
 use crate::startup::{self, First, FirstReply};
 use crate::stream::{Over, Stream};
 
@@ -42,7 +41,6 @@ const HALF_CLOSED: Duration = Duration::from_secs(1);
 pub(super) struct Opened {
     pub(super) client: Stream,
     pub(super) server: Connected,
-    pub(super) bytes: Bytes,
 }
 
 /// A session that is being opened.
@@ -56,7 +54,6 @@ pub(super) struct Opening<'r> {
     said: Vec<u8>,
     /// Whether it has said that it will say no more.
     half_closed: bool,
-    bytes: Bytes,
 }
 
 /// What to do with the client's bytes once there is a server.
@@ -90,7 +87,6 @@ impl<'r> Opening<'r> {
             began: clock::now(),
             said: Vec::new(),
             half_closed: false,
-            bytes: Bytes::default(),
         }
     }
 
@@ -101,10 +97,8 @@ impl<'r> Opening<'r> {
             Ok(server) => Ok(Opened {
                 client: self.client,
                 server,
-                bytes: self.bytes,
             }),
             Err(ending) => {
-                self.report.bytes = self.bytes;
                 self.turn_away(&ending).await;
                 Err(ending)
             }
@@ -232,7 +226,7 @@ impl<'r> Opening<'r> {
         };
         self.answer(&answer).await?;
         self.said.drain(..8);
-        self.bytes.from_client += 8;
+        self.report.traffic.up(8);
         let in_clear = answer == b"N";
         if !in_clear && !self.said.is_empty() {
             found
@@ -302,12 +296,12 @@ impl<'r> Opening<'r> {
             .write_all(answer)
             .await
             .map_err(|_| Ending::ClientBroke)?;
-        self.bytes.from_server += answer.len() as u64;
+        self.report.traffic.down(answer.len() as u64);
         Ok(())
     }
 
     fn forwarded(&mut self) {
-        self.bytes.from_client += self.said.len() as u64;
+        self.report.traffic.up(self.said.len() as u64);
         self.said = Vec::new();
     }
 
