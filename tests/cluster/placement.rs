@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
+use trunkline_support::patroni::Seen;
 use trunkline_support::postgres::Sql;
+use trunkline_support::router::Router;
+use trunkline_support::stand::Stand;
+use trunkline_support::wait::until;
 
-use crate::shared::{LOGIN, on_the_cluster, ready_router};
+use crate::shared::{LOGIN, STEADY, on_the_cluster, ready_router};
 
 const LOGINS: usize = 8;
 
@@ -13,33 +17,60 @@ const LOGINS: usize = 8;
 async fn primary_replicas_and_sync_standby_are_where_the_ports_say() -> Result<()> {
     on_the_cluster(async |stand| {
         let router = ready_router(stand).await?;
-        let ports = router.ports();
-        let primary = BTreeSet::from([stand.patroni.leader().await?]);
-        let standby = BTreeSet::from_iter(stand.patroni.streaming("sync_standby").await?);
-        let mut replicas = BTreeSet::from_iter(stand.patroni.streaming("replica").await?);
-        replicas.extend(standby.iter().cloned());
-
-        for (port, expected) in [
-            (ports.write, primary),
-            (ports.read, replicas),
-            (ports.sync, standby),
-        ] {
-            // Sessions that stay open make the balance reach every target.
-            let mut sessions = Vec::new();
-            let mut landed = BTreeSet::new();
-            for _ in 0..LOGINS {
-                let sql = Sql::connect(port, LOGIN).await?;
-                landed.insert(stand.node_of(&sql).await?);
-                sessions.push(sql);
-            }
+        // Roles may still change hands: Patroni may choose another synchronous standby, say, after what the last
+        // test did. What it says is one answer, and it has to be the same after the look at the ports.
+        until("every port leads where Patroni says", STEADY, async || {
+            let before = stand.patroni.seen().await?;
+            look_at_ports(stand, &router, &before).await?;
+            let after = stand.patroni.seen().await?;
             ensure!(
-                landed == expected,
-                "{port} leads to {landed:?} instead of {expected:?}"
+                roles(&before) == roles(&after),
+                "{before:?}, then {after:?}"
             );
-        }
-        Ok(())
+            Ok(())
+        })
+        .await
     })
     .await
+}
+
+/// Compares where each port leads with the roles Patroni gives.
+async fn look_at_ports(stand: &Stand, router: &Router, seen: &[Seen]) -> Result<()> {
+    let of_role = |role: &str, state: &str| -> BTreeSet<String> {
+        let are = seen
+            .iter()
+            .filter(|it| it.role == role && it.state == state);
+        are.map(|it| it.name.clone()).collect()
+    };
+    let primary = of_role("leader", "running");
+    let standby = of_role("sync_standby", "streaming");
+    let replicas = &of_role("replica", "streaming") | &standby;
+    let ports = router.ports();
+    for (port, expected) in [
+        (ports.write, primary),
+        (ports.read, replicas),
+        (ports.sync, standby),
+    ] {
+        // Sessions that stay open make the balance reach every target.
+        let mut sessions = Vec::new();
+        let mut landed = BTreeSet::new();
+        for _ in 0..LOGINS {
+            let sql = Sql::connect(port, LOGIN).await?;
+            landed.insert(stand.node_of(&sql).await?);
+            sessions.push(sql);
+        }
+        ensure!(
+            landed == expected,
+            "{port} leads to {landed:?} instead of {expected:?}"
+        );
+    }
+    Ok(())
+}
+
+fn roles(seen: &[Seen]) -> Vec<(&str, &str)> {
+    seen.iter()
+        .map(|it| (it.name.as_str(), it.role.as_str()))
+        .collect()
 }
 
 #[tokio::test]
