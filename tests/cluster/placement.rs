@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
-use trunkline_support::patroni::Seen;
+use trunkline_support::patroni::{Seen, streaming};
 use trunkline_support::postgres::Sql;
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
@@ -36,15 +36,14 @@ async fn primary_replicas_and_sync_standby_are_where_the_ports_say() -> Result<(
 
 /// Compares where each port leads with the roles Patroni gives.
 async fn look_at_ports(stand: &Stand, router: &Router, seen: &[Seen]) -> Result<()> {
-    let of_role = |role: &str, state: &str| -> BTreeSet<String> {
-        let are = seen
-            .iter()
-            .filter(|it| it.role == role && it.state == state);
-        are.map(|it| it.name.clone()).collect()
-    };
-    let primary = of_role("leader", "running");
-    let standby = of_role("sync_standby", "streaming");
-    let replicas = &of_role("replica", "streaming") | &standby;
+    let leads = |it: &&Seen| it.role == "leader" && it.state == "running";
+    let primary: BTreeSet<_> = seen
+        .iter()
+        .filter(leads)
+        .map(|it| it.name.clone())
+        .collect();
+    let standby = BTreeSet::from_iter(streaming(seen, "sync_standby"));
+    let replicas = &BTreeSet::from_iter(streaming(seen, "replica")) | &standby;
     let ports = router.ports();
     for (port, expected) in [
         (ports.write, primary),

@@ -243,13 +243,7 @@ impl Patroni {
 
     /// The names of the members in `role` that stream.
     pub async fn streaming(&self, role: &str) -> Result<Vec<String>> {
-        let seen = self.seen().await?;
-        let wanted = |member: &&Seen| member.role == role && member.state == "streaming";
-        Ok(seen
-            .iter()
-            .filter(wanted)
-            .map(|member| member.name.clone())
-            .collect())
+        Ok(streaming(&self.seen().await?, role))
     }
 
     /// Starts what does not run, and waits until one node leads, every other streams from it on
@@ -323,6 +317,15 @@ impl Patroni {
             .next()
             .with_context(|| format!("no {role} streams"))
     }
+}
+
+/// The names of those in `role` that stream.
+#[must_use]
+pub fn streaming(seen: &[Seen], role: &str) -> Vec<String> {
+    seen.iter()
+        .filter(|member| member.role == role && member.state == "streaming")
+        .map(|member| member.name.clone())
+        .collect()
 }
 
 fn members(cluster: &Value) -> Result<Vec<Seen>> {

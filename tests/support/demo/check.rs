@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use trunkline_support::patroni::streaming;
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
 use trunkline_support::wait::until;
@@ -135,27 +136,36 @@ fn row(phase: &str, report: &Report, lost: usize) {
 /// port), while the cluster is steady.
 async fn wrong_reads(when: &str, stand: &Stand, router: &Router) -> Result<Vec<String>> {
     let ports = router.ports();
-    // Which replica is the synchronous one is told by etcd a moment after the cluster is steady.
-    let what = "the sync port leads to the synchronous standby";
-    let standbys = until(what, Duration::from_secs(15), async || {
-        let standbys = stand.patroni.streaming("sync_standby").await?;
+    // Which replica is the synchronous one is told by etcd a moment after the cluster is steady, and Patroni may still
+    // choose another: what it says has to be the same before and after the look.
+    let what = "the sync port leads to the synchronous standby, and that stays the same";
+    until(what, Duration::from_secs(15), async || {
+        let before = stand.patroni.seen().await?;
+        let (replicas, standbys) = (
+            streaming(&before, "replica"),
+            streaming(&before, "sync_standby"),
+        );
         let landed = stand.landing(ports.sync, LOGIN).await?;
         ensure!(
             standbys.contains(&landed),
             "it leads to {landed}, not to {standbys:?}"
         );
-        Ok(standbys)
-    })
-    .await?;
-    let replicas = [stand.patroni.streaming("replica").await?, standbys.clone()].concat();
-    let mut wrong = Vec::new();
-    for (port, allowed) in [(ports.read, &replicas), (ports.sync, &standbys)] {
-        for _ in 0..READS {
-            let landed = stand.landing(port, LOGIN).await?;
-            if !allowed.contains(&landed) {
-                wrong.push(format!("{when}: a read through {port} landed on {landed}"));
+        let replicas = [replicas, standbys.clone()].concat();
+        let mut wrong = Vec::new();
+        for (port, allowed) in [(ports.read, &replicas), (ports.sync, &standbys)] {
+            for _ in 0..READS {
+                let landed = stand.landing(port, LOGIN).await?;
+                if !allowed.contains(&landed) {
+                    wrong.push(format!("{when}: a read through {port} landed on {landed}"));
+                }
             }
         }
-    }
-    Ok(wrong)
+        let after = stand.patroni.seen().await?;
+        ensure!(
+            streaming(&after, "sync_standby") == standbys,
+            "it was {standbys:?} before"
+        );
+        Ok(wrong)
+    })
+    .await
 }
