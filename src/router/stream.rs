@@ -4,12 +4,13 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -50,48 +51,102 @@ impl Stream {
         }
     }
 
-    /// Waits until there may be something to read: bytes or the end.
+    /// Ready when there may be something to read: bytes, the end, or what broke the connection.
     ///
     /// # Errors
     /// When the runtime is ending.
-    pub async fn readable(&self) -> io::Result<()> {
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(stream) => stream.readable().await,
-            Self::Unix(stream) => stream.readable().await,
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
         }
     }
 
-    /// Waits until there may be room for something written.
+    /// Ready when there may be room for something written.
     ///
     /// # Errors
     /// When the runtime is ending.
-    pub async fn writable(&self) -> io::Result<()> {
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(stream) => stream.writable().await,
-            Self::Unix(stream) => stream.writable().await,
+            Self::Tcp(stream) => stream.poll_write_ready(cx),
+            Self::Unix(stream) => stream.poll_write_ready(cx),
         }
     }
 
-    /// Reads what is there; zero bytes are the end.
+    /// Reads what is there; zero bytes are the end. The kernel is asked only if the runtime believes that something
+    /// is there, and what came short counts as all there was.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when nothing is there, else what broke the connection.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_read(buffer),
-            Self::Unix(stream) => stream.try_read(buffer),
-        }
+        let whole = buffer.len();
+        self.try_all(Interest::READABLE, whole, || self.read_now(buffer))
     }
 
-    /// Writes what there is room for.
+    /// Writes what there is room for. The kernel is asked only if the runtime believes that there is any, and what
+    /// was taken short counts as all the room there was.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when there is none, else what broke the connection.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.try_all(Interest::WRITABLE, bytes.len(), || {
+            Ok(rustix::net::send(self, bytes, SendFlags::NOSIGNAL)?)
+        })
+    }
+
+    /// Reads what is there, whatever the runtime has heard of it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when nothing is there, else what broke the connection.
+    pub fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (read, _) = rustix::net::recv(self, buffer, RecvFlags::empty())?;
+        Ok(read)
+    }
+
+    /// Calls `act` if the runtime believes that it can succeed; [`io::ErrorKind::WouldBlock`] from it has the runtime
+    /// wait for news from the kernel.
+    ///
+    /// # Errors
+    /// What `act` returns, or [`io::ErrorKind::WouldBlock`] if it was not called.
+    pub fn try_io<R>(
+        &self,
+        interest: Interest,
+        act: impl FnOnce() -> io::Result<R>,
+    ) -> io::Result<R> {
         match self {
-            Self::Tcp(stream) => stream.try_write(bytes),
-            Self::Unix(stream) => stream.try_write(bytes),
+            Self::Tcp(stream) => stream.try_io(interest, act),
+            Self::Unix(stream) => stream.try_io(interest, act),
         }
+    }
+
+    /// The same for an `act` that would move `whole` bytes if it could. One that moved fewer has found the end of
+    /// what there is, and the kernel's "not now", which would come next, is taken as said: that spares every round
+    /// trip a system call. Tokio's own `poll_read` does the same.
+    ///
+    /// No news can be lost by that. Readiness is edge-triggered, and the kernel queues an event for whatever comes
+    /// (bytes, the end, a reset) *after* the call looked at the socket's queue, whether before or after this returns.
+    /// If the driver has delivered it already (on another thread), it has counted the readiness on by a tick, and the
+    /// older tick that is cleared here clears nothing. What came *before* the call looked was read by it, but for the
+    /// end, which is never a part of a count: if its event was delivered together with that of the bytes, it stands as
+    /// "read closed", which is never cleared; if not, the event is still to come. A reset is like the end.
+    ///
+    /// Only TCP is that simple: a read from a unix socket also stops short where somebody passed a descriptor.
+    fn try_all(
+        &self,
+        interest: Interest,
+        whole: usize,
+        act: impl FnOnce() -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut moved = 0;
+        let outcome = self.try_io(interest, || {
+            moved = act()?;
+            let is_short = 0 < moved && moved < whole;
+            if is_short && matches!(self, Self::Tcp(_)) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(moved)
+        });
+        if moved > 0 { Ok(moved) } else { outcome }
     }
 
     /// Waits until the other side says something and leaves it there; zero bytes are the end.
@@ -134,6 +189,17 @@ impl Stream {
             Self::Unix(stream) => SockRef::from(stream)
                 .send(&[])
                 .is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock),
+        }
+    }
+
+    /// The bare socket, which the runtime no longer follows. Its peer notices nothing.
+    ///
+    /// # Errors
+    /// When the runtime cannot let go of it.
+    pub fn into_fd(self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(stream) => stream.into_std().map(OwnedFd::from),
+            Self::Unix(stream) => stream.into_std().map(OwnedFd::from),
         }
     }
 
