@@ -52,6 +52,9 @@ Signals: SIGTERM and SIGINT drain (take no new clients, wait for sessions, at mo
 SIGHUP reads the configuration again and applies it in place, whole or not at all.
 Exit codes: 0 stopped in order or checked; 64 wrong arguments; 69 a port or the system refused; 78 wrong configuration.";
 
+/// How many threads there are for all that is no session: etcd, members, decisions, the stats page.
+const OTHERS: usize = 2;
+
 const EX_USAGE: u8 = 64;
 const EX_UNAVAILABLE: u8 = 69;
 const EX_CONFIG: u8 = 78;
@@ -99,7 +102,9 @@ fn main() -> ExitCode {
 }
 
 fn run(start: Start) -> anyhow::Result<()> {
+    // Sessions have threads of their own: this is for everything else.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(OTHERS)
         .enable_all()
         .build()?;
     runtime.block_on(trunkline_router::run(start))?;

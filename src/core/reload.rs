@@ -223,6 +223,7 @@ fn whole(had: &Router, now: &Router, steps: &mut Vec<Step>, refusals: &mut Vec<R
         clusters: _,
         stats,
         drain,
+        threads,
         log,
         state,
     } = now;
@@ -234,6 +235,7 @@ fn whole(had: &Router, now: &Router, steps: &mut Vec<Step>, refusals: &mut Vec<R
     steps.extend(differing(&changed).into_iter().map(Step::Changed));
     let restart = [
         ("state", *state != had.state),
+        ("threads", *threads != had.threads),
         ("log.format", log.format != had.log.format),
     ];
     refusals.extend(differing(&restart).into_iter().map(|key| Refusal {

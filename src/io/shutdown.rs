@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,6 +33,21 @@ impl Tasks {
     {
         self.tracker
             .spawn(task.instrument(tracing::debug_span!("task", name)));
+    }
+
+    /// Spawns a task on another runtime than the one that runs this: a worker's. It must come to its end soon after
+    /// [`Tasks::ending`] fires.
+    pub fn spawn_on<F>(&self, runtime: &Handle, name: &'static str, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let span = tracing::debug_span!("task", name);
+        // Of these there are thousands: a span that nobody sees would only make each of them larger.
+        if span.is_disabled() {
+            self.tracker.spawn_on(task, runtime);
+        } else {
+            self.tracker.spawn_on(task.instrument(span), runtime);
+        }
     }
 
     /// Fires when nothing new is to be taken.

@@ -24,7 +24,7 @@ use trunkline_io::shutdown::Tasks;
 
 use crate::control::Running;
 use crate::door::Door;
-use crate::doorstep::Doorstep;
+use crate::doorstep::{Client, Doorstep, is_of_one_client};
 use crate::metrics::Gauges;
 use crate::stream::Stream;
 
@@ -123,15 +123,22 @@ impl Admin {
 pub async fn serve(listener: Arc<Doorstep>, admin: Arc<Admin>, stop: CancellationToken) {
     let mut places = Places::default();
     let ending = admin.tasks.ending().clone();
+    let Some(watched) = stop.run_until_cancelled(listener.watch()).await else {
+        return;
+    };
+    let mut clients = Vec::new();
     loop {
         let accepted = tokio::select! {
             biased;
             () = ending.cancelled() => return,
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = watched.accept(&mut clients, 1) => accepted,
         };
+        let accepted =
+            accepted.and_then(|()| clients.drain(..).map(Client::stream).next().transpose());
         match accepted {
-            Ok(client) => {
+            Ok(None) => {}
+            Ok(Some(client)) => {
                 let place = places.take(&ending);
                 let served = connection(client, place, Arc::clone(&admin));
                 let refilled = Arc::clone(&admin);
@@ -218,14 +225,8 @@ impl Spares {
 
 /// Errors of one connection are that connection's; being out of descriptors passes.
 async fn survive(error: &io::Error, spares: &Spares, ending: &CancellationToken) {
-    let is_its_own = matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    );
     // The listeners tell of a shortage. A spare that is given up is for the connection that waits.
-    if !is_its_own && !spares.give_up() {
+    if !is_of_one_client(error) && !spares.give_up() {
         tracing::debug!("accepting on the stats port failed: {error}");
         let _ = ending.run_until_cancelled(sleep(OUT_OF_DESCRIPTORS)).await;
     }

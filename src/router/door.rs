@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use trunkline_core::config::router::Listener;
 use trunkline_io::clock;
@@ -11,6 +12,7 @@ use trunkline_io::shutdown::Tasks;
 use crate::admission::{Admission, Everybody};
 use crate::control::{Doubts, Running};
 use crate::published::{Board, Seat, Snapshot};
+use crate::worker::OnWorker;
 
 /// One configured listener.
 #[derive(Debug)]
@@ -168,9 +170,10 @@ impl AsRef<AtomicU32> for Clients {
     }
 }
 
-/// A client's place, below the door's limit and below the process's.
+/// A client's place: below the door's limit, below the process's, and on a worker.
 #[derive(Debug)]
 pub struct Place {
+    worker: OnWorker,
     _here: Counted<Clients>,
     _everywhere: Counted<Everybody>,
 }
@@ -178,13 +181,20 @@ pub struct Place {
 impl Place {
     /// A place, if there is one.
     #[must_use]
-    pub fn take(door: &Arc<Door>) -> Option<Self> {
+    pub fn take(door: &Arc<Door>, worker: OnWorker) -> Option<Self> {
         let admission = &door.admission;
         let most = admission.budget.sessions;
         Some(Self {
+            worker,
             _here: Counted::below(Clients(Arc::clone(door)), door.maxconn())?,
             _everywhere: Counted::below(Everybody(Arc::clone(admission)), most)?,
         })
+    }
+
+    /// Where the client is to be served.
+    #[must_use]
+    pub fn runtime(&self) -> &Handle {
+        self.worker.runtime()
     }
 }
 

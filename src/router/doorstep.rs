@@ -5,14 +5,23 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
 
+use crate::peer::Peer;
 use crate::socket::BACKLOG;
 use crate::stream::Stream;
 
@@ -20,10 +29,13 @@ use crate::stream::Stream;
 const MODE: u32 = 0o777;
 /// How long another process may keep the directory to itself while it opens a socket there.
 const TURN: Duration = Duration::from_secs(2);
+/// How soon it is tried again to have a socket watched.
+const NO_WATCH: Duration = Duration::from_millis(100);
 /// How often it is looked whether it has.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// One listening socket.
+/// One listening socket. It does not block, and no runtime knows of it: whoever answers there watches it for as long as
+/// they do.
 #[derive(Debug)]
 pub enum Doorstep {
     /// A TCP port.
@@ -38,16 +50,126 @@ pub enum Doorstep {
 }
 
 impl Doorstep {
-    /// The next client.
+    /// The next client of those who are connected already.
     ///
     /// # Errors
-    /// As the system says: a client that left, or no descriptor to be had.
-    pub async fn accept(&self) -> io::Result<Stream> {
-        match self {
-            Self::Tcp(listener) => listener.accept().await.map(|it| Stream::Tcp(it.0)),
-            Self::Unix { listener, .. } => listener.accept().await.map(|it| Stream::Unix(it.0)),
+    /// [`io::ErrorKind::WouldBlock`] when there is none, else as the system says: a client that left, or no
+    /// descriptor to be had.
+    pub fn next(&self) -> io::Result<Client> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (socket, address) = acceptfrom_with(self, flags)?;
+        Ok(Client {
+            peer: Peer::of(socket.as_fd(), address),
+            is_tcp: matches!(self, Self::Tcp(_)),
+            socket,
+        })
+    }
+
+    /// Has the runtime that runs this watch the socket. As long as the system has no place for it, that is tried again.
+    pub async fn watch(self: Arc<Self>) -> Watched {
+        loop {
+            #[expect(
+                unsafe_code,
+                reason = "tokio has no safe way to register a descriptor of one's own"
+            )]
+            // SAFETY: a doorstep owns its listening socket, never changes it for another, and lives as long as the
+            // `Arc` that the AsyncFd keeps.
+            let watched =
+                unsafe { AsyncFd::register_with_interest(Arc::clone(&self), Interest::READABLE) };
+            match watched {
+                Ok(watched) => return Watched(watched),
+                Err(error) => {
+                    tracing::error!("a listening socket cannot be watched: {error}");
+                    sleep(NO_WATCH).await;
+                }
+            }
         }
     }
+}
+
+impl AsFd for Doorstep {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix { listener, .. } => listener.as_fd(),
+        }
+    }
+}
+
+impl AsRawFd for Doorstep {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+/// A listening socket that a runtime watches. It is not watched any more when this is dropped.
+#[derive(Debug)]
+pub struct Watched(AsyncFd<Arc<Doorstep>>);
+
+impl Watched {
+    /// Waits for clients and adds up to `most` of them to `clients`: a wake-up costs more than an accept. Cancel safe.
+    ///
+    /// # Errors
+    /// As the system says, of the first one; what happens after that is met by the next call.
+    pub async fn accept(&self, clients: &mut Vec<Client>, most: usize) -> io::Result<()> {
+        let mut ready = self.0.readable().await?;
+        for taken in 0..most {
+            match ready.try_io(|doorstep| doorstep.get_ref().next()) {
+                Ok(Ok(client)) => clients.push(client),
+                Ok(Err(error)) if taken == 0 => return Err(error),
+                // The queue is empty, or the same will be said again.
+                Ok(Err(_)) | Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A client that was accepted. No runtime knows of it yet: it may be handed to any.
+#[derive(Debug)]
+pub struct Client {
+    /// Who it is.
+    pub peer: Peer,
+    is_tcp: bool,
+    socket: OwnedFd,
+}
+
+impl Client {
+    /// Its connection, watched by the runtime that runs this.
+    ///
+    /// # Errors
+    /// When the system has no place for one more socket to be watched.
+    pub fn stream(self) -> io::Result<Stream> {
+        if self.is_tcp {
+            TcpStream::from_std(self.socket.into()).map(Stream::Tcp)
+        } else {
+            UnixStream::from_std(self.socket.into()).map(Stream::Unix)
+        }
+    }
+}
+
+/// Whether an error of accepting is the one connection's that it came of, and says nothing of the next (accept(2): Linux
+/// passes on what had happened to the new socket already).
+#[must_use]
+pub fn is_of_one_client(error: &io::Error) -> bool {
+    const ITS_OWN: [Errno; 15] = [
+        Errno::CONNABORTED,
+        Errno::CONNRESET,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::INTR,
+        Errno::NETDOWN,
+        Errno::NETRESET,
+        Errno::NETUNREACH,
+        Errno::NONET,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+        Errno::PERM,
+        Errno::PIPE,
+        Errno::PROTO,
+        Errno::TIMEDOUT,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| ITS_OWN.contains(&errno))
 }
 
 /// The file of a socket that is listened on.
@@ -100,7 +222,7 @@ pub async fn listen_at(path: &Path) -> io::Result<Doorstep> {
     socket.listen(BACKLOG)?;
     Ok(Doorstep::Unix {
         file: Some(file),
-        listener: UnixListener::from_std(socket.into())?,
+        listener: socket.into(),
     })
 }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use trunkline_core::admission::Budget;
 use trunkline_core::config::Problems;
 use trunkline_core::config::router::{Cluster, Listener, Router, Written};
-use trunkline_core::reload::{self, Owner, Port};
+use trunkline_core::reload::{self, Owner, Port, Source};
 use trunkline_io::shutdown::Tasks;
 use trunkline_io::{clock, descriptors};
 
@@ -22,8 +22,9 @@ use crate::admission::Admission;
 use crate::control::Running;
 use crate::door::Door;
 use crate::doorstep::Doorstep;
-use crate::listener;
+use crate::listener::{self, Porter};
 use crate::ports::PassedSockets;
+use crate::worker::Workers;
 
 mod prepared;
 
@@ -43,6 +44,7 @@ pub(crate) struct House {
     shown: Arc<ArcSwap<Shown>>,
     admin: Arc<Admin>,
     admission: Arc<Admission>,
+    workers: Arc<Workers>,
     tasks: Tasks,
 }
 
@@ -51,8 +53,8 @@ pub(crate) struct House {
 struct Open {
     port: Port,
     socket: Arc<Doorstep>,
-    /// The listener's door; the stats page has none.
-    door: Option<Arc<Door>>,
+    /// Who lets clients in to a listener; the stats page has none.
+    porter: Option<Porter>,
     stop: CancellationToken,
     /// Fires when nobody answers any more.
     stopped: CancellationToken,
@@ -70,9 +72,13 @@ impl Open {
     /// Closes the port; when this returns, it can be opened anew.
     async fn close(self) {
         self.stop().await;
-        if let Some(door) = self.door {
-            listener::last_call(&self.socket, &door).await;
+        if let Some(porter) = self.porter {
+            listener::last_call(&self.socket, &porter);
         }
+    }
+
+    fn door(&self) -> Option<&Arc<Door>> {
+        self.porter.as_ref().map(|porter| &porter.door)
     }
 }
 
@@ -81,6 +87,7 @@ impl House {
     pub(crate) fn new(
         passed: PassedSockets,
         admin: impl FnOnce(Arc<ArcSwap<Shown>>) -> Admin,
+        workers: &Arc<Workers>,
         tasks: &Tasks,
     ) -> Self {
         let shown = Arc::new(ArcSwap::from_pointee(Shown {
@@ -103,6 +110,7 @@ impl House {
             passed,
             admin: Arc::new(admin(Arc::clone(&shown))),
             shown,
+            workers: Arc::clone(workers),
             tasks: tasks.clone(),
         }
     }
@@ -244,7 +252,7 @@ impl House {
             let before = place.map(|place| had.swap_remove(place));
             if let Some(open) = &before
                 && open.port.owner == port.owner
-                && is_same(open.door.as_ref(), door.as_ref())
+                && is_same(open.door(), door.as_ref())
             {
                 self.ports.extend(before);
                 continue;
@@ -264,12 +272,22 @@ impl House {
 
     /// Has the listener, or the stats page, answer on `socket`.
     fn answer(&self, port: Port, socket: Arc<Doorstep>, door: Option<Arc<Door>>) -> Open {
-        let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
+        let stop = match &door {
+            Some(_) => self.tasks.draining().child_token(),
+            None => self.tasks.ending().child_token(),
+        };
+        let stopped = CancellationToken::new();
         let (answers, told, says) = (Arc::clone(&socket), stop.clone(), stopped.clone());
-        match &door {
-            Some(door) => {
-                let accepting = listener::accept(answers, Arc::clone(door), told);
-                self.tasks.spawn("listener", async move {
+        let porter = door.map(|door| Porter {
+            door,
+            workers: Arc::clone(&self.workers),
+            near: self.workers.in_turn(),
+        });
+        match &porter {
+            Some(porter) => {
+                let accepting = listener::accept(answers, porter.clone(), told);
+                let runtime = &self.workers.nth(porter.near).runtime;
+                self.tasks.spawn_on(runtime, "listener", async move {
                     accepting.await;
                     says.cancel();
                 });
@@ -285,7 +303,7 @@ impl House {
         Open {
             port,
             socket,
-            door,
+            porter,
             stop,
             stopped,
         }
@@ -336,8 +354,18 @@ impl House {
     }
 
     /// Lets nobody new in. The stats page goes on.
-    pub(crate) fn close_listeners(&mut self) {
-        self.ports.retain(|open| open.door.is_none());
+    pub(crate) async fn close_listeners(&mut self) {
+        let ports = std::mem::take(&mut self.ports);
+        let (listeners, stats) = ports.into_iter().partition(|open| open.porter.is_some());
+        self.ports = stats;
+        let listeners: Vec<Open> = listeners;
+        for open in listeners {
+            match open.port.source {
+                Source::Bind(_) => open.close().await,
+                // Who is queued there is the next router's: the service manager keeps the socket open.
+                Source::Passed(_) => open.stop().await,
+            }
+        }
     }
 
     fn show(&self, configuration: Configuration) {

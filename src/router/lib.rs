@@ -18,6 +18,7 @@ pub mod listener;
 mod machine;
 pub mod memory;
 pub mod metrics;
+pub mod peer;
 pub mod pgping;
 pub mod poll;
 pub mod ports;
@@ -30,5 +31,6 @@ pub mod socket;
 pub mod startup;
 pub mod stream;
 pub mod traffic;
+pub mod worker;
 
 pub use run::{Failure, Start, run};

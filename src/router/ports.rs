@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Socket, Type};
-use tokio::net::{TcpListener, UnixListener, lookup_host};
+use tokio::net::lookup_host;
 use tokio::time::timeout;
 use trunkline_core::config::router::{Bind, BindAddr};
 use trunkline_core::reload::Passed;
@@ -87,7 +87,7 @@ fn listening(socket: OwnedFd) -> io::Result<(Doorstep, Option<Address>)> {
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;
     if let Some(address) = address.as_socket() {
-        let doorstep = Doorstep::Tcp(TcpListener::from_std(socket.into())?);
+        let doorstep = Doorstep::Tcp(socket.into());
         return Ok((doorstep, Some(Address::Tcp(address))));
     }
     if !address.is_unix() {
@@ -96,7 +96,7 @@ fn listening(socket: OwnedFd) -> io::Result<(Doorstep, Option<Address>)> {
     let path = address.as_pathname().map(|path| Address::Unix(path.into()));
     let doorstep = Doorstep::Unix {
         file: None,
-        listener: UnixListener::from_std(socket.into())?,
+        listener: socket.into(),
     };
     Ok((doorstep, path))
 }

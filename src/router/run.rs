@@ -16,6 +16,7 @@ use trunkline_io::systemd::{Manager, Word};
 use crate::admin::Admin;
 use crate::house::House;
 use crate::ports::PassedSockets;
+use crate::worker::Workers;
 use crate::{informed, metrics};
 
 /// How long tasks may take to end once they are told to.
@@ -80,7 +81,9 @@ pub async fn run(start: Start) -> Result<(), Failure> {
     let tasks = Tasks::new();
     let passed = PassedSockets::take().map_err(system("taking over the sockets of systemd"))?;
     let admin = |shown| Admin::new(shown, recorder.clone(), tasks.clone());
-    let mut house = House::new(passed, admin, &tasks);
+    let workers = Workers::start(start.written.router.threads);
+    let workers = Arc::new(workers.map_err(system("starting threads for sessions"))?);
+    let mut house = House::new(passed, admin, &workers, &tasks);
     // Every port is taken before any client is let in: a router that cannot serve does not start.
     let prepared = house.furnish(&start.written).await;
     let prepared = prepared.map_err(Failure::Refused)?;
@@ -95,6 +98,9 @@ pub async fn run(start: Start) -> Result<(), Failure> {
             asked = signals.next() => match asked {
                 Asked::Stop(signal) => {
                     stop(signal, signals, &tasks, &mut house, &manager).await;
+                    if !workers.end(GRACE).await {
+                        tracing::error!("some threads did not end in time");
+                    }
                     return Ok(());
                 }
                 Asked::Reload => reload(&start, &mut house, &manager).await,
@@ -162,7 +168,7 @@ async fn stop(
     manager: &Manager,
 ) {
     tasks.drain();
-    house.close_listeners();
+    house.close_listeners().await;
     tell(manager, Word::Stopping, house, true).await;
     let began = clock::now();
     let (sessions, within) = (house.clients(), house.config().drain);

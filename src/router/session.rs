@@ -15,21 +15,26 @@ use trunkline_core::Moment;
 use trunkline_io::clock;
 
 use crate::door::{Door, Place};
-use crate::metrics;
+use crate::doorstep::Client;
+use crate::peer::Peer;
 use crate::pump::{Pump, Remains};
 use crate::session::connect::Connected;
 use crate::session::ending::Ending;
 use crate::session::opening::{Opened, Opening};
 use crate::stream::Stream;
 use crate::traffic::Traffic;
+use crate::{metrics, socket};
 
 /// Serves one client from its first byte to its last, and writes its line in the log.
 ///
 /// `place` is given back before a client is told that its session was killed, so that it finds one when it returns.
-pub async fn serve(client: Stream, door: Arc<Door>, place: Place) {
+pub async fn serve(client: Client, door: Arc<Door>, place: Place) {
     let began = clock::now();
-    let peer = client.peer();
-    let (mut report, ending) = run(client, &door, place).await;
+    let peer = client.peer;
+    let Some(client) = entered(client, &door) else {
+        return;
+    };
+    let (mut report, ending) = run((client, peer), &door, place).await;
     if let Some(remains) = report.remains.take() {
         remains.clear_away().await;
     }
@@ -37,7 +42,7 @@ pub async fn serve(client: Stream, door: Arc<Door>, place: Place) {
     let bytes = report.traffic.bytes();
     tracing::info!(
         listener = door.config.name,
-        client = peer,
+        client = %peer,
         member = report.member,
         held_ms = millis(report.held.map_or(began, |until| until), began),
         connect_ms = report.connected.map(|at| millis(at, began)),
@@ -50,9 +55,13 @@ pub async fn serve(client: Stream, door: Arc<Door>, place: Place) {
 }
 
 /// Tells a client that there are too many already.
-pub async fn too_many(client: Stream, door: Arc<Door>) {
+pub async fn too_many(client: Client, door: Arc<Door>) {
     let mut report = Report::default();
-    let mut opening = Opening::new(client, &door, &mut report);
+    let peer = client.peer;
+    let Some(client) = entered(client, &door) else {
+        return;
+    };
+    let mut opening = Opening::new((client, peer), &door, &mut report);
     let telling = Box::pin(opening.turn_away(&Ending::TooManySessions));
     let _ = door.tasks.ending().run_until_cancelled(telling).await;
     metrics::session_ended(&door, Ending::TooManySessions.word());
@@ -73,7 +82,20 @@ struct Report {
     remains: Option<Remains>,
 }
 
-async fn run(client: Stream, door: &Arc<Door>, place: Place) -> (Report, Ending) {
+/// The client's connection, with care taken of its socket; `None` if there is nothing to be served.
+fn entered(client: Client, door: &Door) -> Option<Stream> {
+    match client.stream() {
+        // A client that takes none has left between the handshake and now.
+        Ok(stream) => socket::care(&stream, &door.config).ok().map(|()| stream),
+        Err(error) => {
+            door.admission.accept_failed(&door.config.name, &error);
+            metrics::accept_failed(door);
+            None
+        }
+    }
+}
+
+async fn run(client: (Stream, Peer), door: &Arc<Door>, place: Place) -> (Report, Ending) {
     let mut report = Report::default();
     // Opening needs far more memory than pumping: it is boxed, and gone before the first byte is pumped.
     let opened = match Box::pin(Opening::new(client, door, &mut report).run()).await {

@@ -202,33 +202,6 @@ impl Stream {
             Self::Unix(stream) => stream.into_std().map(OwnedFd::from),
         }
     }
-
-    /// Who is at the other end, for the log.
-    #[must_use]
-    pub fn peer(&self) -> String {
-        match self {
-            Self::Tcp(stream) => stream
-                .peer_addr()
-                .map_or_else(|_| "gone".to_owned(), |peer| peer.to_string()),
-            Self::Unix(stream) => Self::process(stream).unwrap_or_else(|| "unix".to_owned()),
-        }
-    }
-
-    /// The process that connected, as the kernel vouches for it.
-    fn process(stream: &UnixStream) -> Option<String> {
-        let peer = stream.peer_cred().ok()?;
-        let pid = peer.pid()?;
-        Some(format!("unix pid={pid} uid={}", peer.uid()))
-    }
-
-    /// The address of the other end, where there is one to balance by.
-    #[must_use]
-    pub fn peer_ip(&self) -> Option<std::net::IpAddr> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().ok().map(|peer| peer.ip()),
-            Self::Unix(_) => None,
-        }
-    }
 }
 
 /// How much of a connection the other side has ended.
@@ -340,13 +313,5 @@ mod tests {
         assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
         drop(client);
         assert_eq!(stream.peek().await.unwrap(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_peer_on_a_unix_socket_is_called_by_its_process() {
-        let (stream, _client) = pair();
-        let ours = format!("unix pid={} uid=", std::process::id());
-        assert!(stream.peer().starts_with(&ours), "{}", stream.peer());
-        assert_eq!(stream.peer_ip(), None);
     }
 }

@@ -36,6 +36,8 @@ pub struct Router {
     pub stats: Stats,
     /// How long SIGTERM waits for sessions to end by themselves.
     pub drain: Duration,
+    /// How many threads sessions run on; one a processor if `None`.
+    pub threads: Option<u32>,
     /// The log.
     pub log: Log,
     /// The directory where what is known is kept for the next start; nowhere if `None`.

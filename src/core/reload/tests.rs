@@ -106,10 +106,15 @@ fn another_scope_with_its_own_name_is_one_cluster_less_and_one_more() {
 fn what_takes_a_restart_is_refused_by_name_and_all_at_once() {
     let mut wanted = router();
     wanted.state = Some("/elsewhere".into());
+    wanted.threads = Some(3);
     wanted.log.format = LogFormat::Json;
     assert_eq!(
         refused(&router(), &wanted),
-        [Key::Whole("state"), Key::Whole("log.format")]
+        [
+            Key::Whole("state"),
+            Key::Whole("threads"),
+            Key::Whole("log.format")
+        ]
     );
 }
 

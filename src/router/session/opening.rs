@@ -19,6 +19,7 @@ use super::connect::{Connected, Search};
 use super::ending::Ending;
 use super::{Report, cancel, refusal, silence};
 use crate::door::Door;
+use crate::peer::Peer;
 use crate::startup::{self, First, FirstReply};
 use crate::stream::{Over, Stream};
 
@@ -77,11 +78,14 @@ enum Heard {
 }
 
 impl<'r> Opening<'r> {
-    pub(super) fn new(client: Stream, door: &Arc<Door>, report: &'r mut Report) -> Self {
-        let ip = client.peer_ip();
+    pub(super) fn new(
+        (client, peer): (Stream, Peer),
+        door: &Arc<Door>,
+        report: &'r mut Report,
+    ) -> Self {
         Self {
             client,
-            search: Search::new(door, ip),
+            search: Search::new(door, peer.ip()),
             door: Arc::clone(door),
             report,
             began: clock::now(),

@@ -28,10 +28,11 @@ use trunkline_io::shutdown::Tasks;
 use trunkline_router::admission::Admission;
 use trunkline_router::control::Running;
 use trunkline_router::door::{Door, Place};
-use trunkline_router::doorstep::Doorstep;
+use trunkline_router::doorstep::{Client, Doorstep};
+use trunkline_router::listener::{self, Porter};
 use trunkline_router::published::{Board, Seats, Snapshot};
-use trunkline_router::stream::Stream;
-use trunkline_router::{listener, session};
+use trunkline_router::session;
+use trunkline_router::worker::Workers;
 
 /// The listener whose pool the tests fill: `write`.
 const WRITE: usize = 0;
@@ -170,13 +171,19 @@ async fn who_is_in_the_queue_of_a_port_that_closes_is_let_in() {
     let mut seats = Seats::default();
     let board = Board::new(snapshot(table(None, Moment::NEVER), &mut seats));
     let door = door(&Arc::new(board));
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    port.set_nonblocking(true).unwrap();
     let mut clients = Vec::new();
     for _ in 0..3 {
         let client = TcpStream::connect(port.local_addr().unwrap()).await;
         clients.push(client.unwrap());
     }
-    listener::last_call(&Doorstep::Tcp(port), &door).await;
+    let porter = Porter {
+        door: Arc::clone(&door),
+        workers: Arc::new(Workers::start(Some(1)).unwrap()),
+        near: 0,
+    };
+    listener::last_call(&Doorstep::Tcp(port), &porter);
     assert_eq!(door.count.accepted.load(Ordering::SeqCst), 3);
 }
 
@@ -201,14 +208,15 @@ fn door(board: &Arc<Board>) -> Arc<Door> {
 
 /// A client's place below `maxconn`.
 fn place(door: &Arc<Door>) -> Place {
-    Place::take(door).unwrap()
+    let workers = Workers::start(Some(1)).unwrap();
+    Place::take(door, workers.place(0)).unwrap()
 }
 
 /// A client, and the router's side of its connection.
-async fn client() -> (TcpStream, TcpStream) {
-    let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
+async fn client() -> (TcpStream, Client) {
+    let front = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(front.local_addr().unwrap()).await;
-    (client.unwrap(), front.accept().await.unwrap().0)
+    (client.unwrap(), Doorstep::Tcp(front).next().unwrap())
 }
 
 async fn becomes_true(what: &str, look: impl Fn() -> bool) {
@@ -235,11 +243,7 @@ async fn a_client_waits_where_the_decision_is_too_old_and_goes_on_when_it_is_mad
     let door = door(&board);
     let (mut client, accepted) = client().await;
     client.write_all(STARTUP).await.unwrap();
-    running.spawn(session::serve(
-        Stream::Tcp(accepted),
-        Arc::clone(&door),
-        place(&door),
-    ));
+    running.spawn(session::serve(accepted, Arc::clone(&door), place(&door)));
 
     let held = || door.count.held.load(Ordering::Relaxed) == 1;
     becomes_true("the client is held", || {
@@ -282,11 +286,7 @@ async fn a_client_does_not_stay_where_it_is_no_longer_routed_to_once_it_is_conne
     let (mut client, accepted) = client().await;
     client.write_all(STARTUP).await.unwrap();
     let mut running = JoinSet::new();
-    running.spawn(session::serve(
-        Stream::Tcp(accepted),
-        Arc::clone(&door),
-        place(&door),
-    ));
+    running.spawn(session::serve(accepted, Arc::clone(&door), place(&door)));
     becomes_true("it connects", || seat.sessions.load(Ordering::Relaxed) == 1).await;
 
     // New clients are held from now on, and the sessions of the member stay: nothing breaks the connecting off.
@@ -315,11 +315,7 @@ async fn a_killed_client_finds_its_place_free_when_it_returns() {
     // No PostgreSQL packet: pumped as it is.
     client.write_all(b"hello, whoever you are").await.unwrap();
     let mut running = JoinSet::new();
-    running.spawn(session::serve(
-        Stream::Tcp(accepted),
-        Arc::clone(&door),
-        place(&door),
-    ));
+    running.spawn(session::serve(accepted, Arc::clone(&door), place(&door)));
     let (mut guest, _) = timeout(SOON, listener.accept()).await.unwrap().unwrap();
     let mut byte = [0; 1];
     timeout(SOON, guest.read_exact(&mut byte))

@@ -30,6 +30,7 @@ impl Router {
             clusters,
             stats: Stats::default(),
             drain: Duration::from_secs(30),
+            threads: None,
             state: None,
             log: Log::default(),
         }

@@ -33,6 +33,11 @@ pub fn describe(router: &Router) -> String {
         state.map_or_else(|| "nowhere".to_owned(), |path| path.display().to_string()),
     );
     page.line("SIGTERM drains", at_most(router.drain));
+    let threads = router.threads.map(|threads| threads.to_string());
+    page.line(
+        "threads for sessions",
+        threads.unwrap_or_else(|| "one a processor".to_owned()),
+    );
     page.line(
         "log",
         format!("{}, as {}", router.log.level, router.log.format),

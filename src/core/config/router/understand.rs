@@ -11,6 +11,9 @@ use crate::config::read::Section;
 use crate::config::value::{Wrong, boolean, duration, duration_within, path, text, whole, word};
 use crate::proof::P2_CARRIES;
 
+/// More threads than the largest machines have processors are a slip of the pen.
+const MOST_THREADS: u32 = 1024;
+
 /// Understands a router's file. `problems` are those met so far, when the file was parsed.
 ///
 /// # Errors
@@ -22,6 +25,7 @@ pub fn understand(file: &Node, mut problems: Problems) -> Result<(Router, Proble
     router.stats.bind = stats(&mut root);
     router.state = root.value("state", path);
     root.set("drain", &mut router.drain, duration);
+    router.threads = root.value("threads", whole(1..=MOST_THREADS));
     if let Some(mut section) = root.section("log") {
         router.log = log(&mut section);
         section.finish();
