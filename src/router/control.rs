@@ -158,7 +158,7 @@ pub fn start(
         machine: Machine::default(),
         failed: BTreeSet::new(),
         ledger: Ledger::default(),
-        seats: Seats::default(),
+        seats: Seats::new(tasks.ending().clone()),
         table: None,
     };
     let board = Arc::new(Board::new(control.first_snapshot()));

@@ -274,3 +274,83 @@ fn in_use() -> io::Error {
     let what = "address in use: somebody listens on that socket already";
     io::Error::new(io::ErrorKind::AddrInUse, what)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_clients(count: usize) -> (Doorstep, Vec<std::net::TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = |_| std::net::TcpStream::connect(address).unwrap();
+        let clients = (0..count).map(connect).collect();
+        (Doorstep::Tcp(listener), clients)
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_are_let_in_a_few_at_a_time_and_nobody_is_forgotten() {
+        let (doorstep, waiting) = with_clients(5);
+        let watched = Arc::new(doorstep).watch().await;
+        let mut clients = Vec::new();
+        let mut seen = Vec::new();
+        while clients.len() < waiting.len() {
+            watched.accept(&mut clients, 2).await.unwrap();
+            seen.push(clients.len());
+        }
+        assert_eq!(seen, [2, 4, 5]);
+        for (client, waited) in clients.into_iter().zip(waiting) {
+            assert_eq!(client.peer, Peer::Tcp(waited.local_addr().unwrap()));
+            assert!(matches!(client.stream(), Ok(Stream::Tcp(_))));
+        }
+    }
+
+    #[test]
+    fn an_empty_queue_is_no_error_of_a_client() {
+        let (doorstep, _none) = with_clients(0);
+        let error = doorstep.next().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(!is_of_one_client(&error));
+    }
+
+    #[test]
+    fn what_accept_says_of_one_connection_is_told_from_what_the_machine_lacks() {
+        let is_its_own = |errno: Errno| is_of_one_client(&errno.into());
+        for errno in [
+            Errno::CONNABORTED,
+            Errno::PERM,
+            Errno::NETDOWN,
+            Errno::PROTO,
+            Errno::NETUNREACH,
+            Errno::HOSTUNREACH,
+            Errno::NOPROTOOPT,
+        ] {
+            assert!(is_its_own(errno), "{errno}");
+        }
+        for errno in [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOBUFS,
+            Errno::NOMEM,
+            Errno::INVAL,
+        ] {
+            assert!(!is_its_own(errno), "{errno}");
+        }
+    }
+
+    #[test]
+    fn a_client_on_a_unix_socket_is_called_by_its_process() {
+        let directory = std::env::temp_dir().join(format!("trunkline-peer-{}", std::process::id()));
+        let listener = UnixListener::bind(&directory).unwrap();
+        let _client = std::os::unix::net::UnixStream::connect(&directory).unwrap();
+        fs::remove_file(&directory).unwrap();
+        let doorstep = Doorstep::Unix {
+            file: None,
+            listener,
+        };
+        let peer = doorstep.next().unwrap().peer;
+        let ours = format!("unix pid={} uid=", std::process::id());
+        assert!(peer.to_string().starts_with(&ours), "{peer}");
+        assert_eq!(peer.ip(), None);
+    }
+}

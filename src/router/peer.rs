@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
 
 use rustix::net::SocketAddrAny;
 use rustix::net::sockopt::socket_peercred;
-use std::os::fd::BorrowedFd;
 
 /// The other end of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,6 @@ pub enum Peer {
     },
     /// Within this machine, and the kernel does not say who.
     Unix,
-    /// It left before it could be asked.
-    Gone,
 }
 
 impl Peer {
@@ -46,7 +44,7 @@ impl Peer {
     pub const fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Tcp(address) => Some(address.ip()),
-            Self::Process { .. } | Self::Unix | Self::Gone => None,
+            Self::Process { .. } | Self::Unix => None,
         }
     }
 }
@@ -57,7 +55,6 @@ impl fmt::Display for Peer {
             Self::Tcp(address) => address.fmt(f),
             Self::Process { pid, uid } => write!(f, "unix pid={pid} uid={uid}"),
             Self::Unix => f.write_str("unix"),
-            Self::Gone => f.write_str("gone"),
         }
     }
 }

@@ -31,18 +31,20 @@ pub struct Seat {
     pub total: AtomicU64,
     /// When a session last had reason to doubt the target, in nanoseconds since boot.
     doubted: AtomicU64,
-    kill: CancellationToken,
+    /// Fires when its sessions are to end: because routing says so, or because the program ends. One switch, since a
+    /// session that waits for two has twice the waiting in it.
+    over: CancellationToken,
     because: OnceLock<Because>,
 }
 
 impl Seat {
-    fn new(target: Target) -> Self {
+    fn new(target: Target, ending: &CancellationToken) -> Self {
         Self {
             target,
             sessions: AtomicU32::new(0),
             total: AtomicU64::new(0),
             doubted: AtomicU64::new(0),
-            kill: CancellationToken::new(),
+            over: ending.child_token(),
             because: OnceLock::new(),
         }
     }
@@ -59,13 +61,13 @@ impl Seat {
         Moment::from_boot(Duration::from_nanos(self.doubted.load(Ordering::Relaxed)))
     }
 
-    /// Fires when the sessions here are to end.
+    /// Fires when the sessions here are to end, or the program is.
     #[must_use]
-    pub const fn killed(&self) -> &CancellationToken {
-        &self.kill
+    pub const fn over(&self) -> &CancellationToken {
+        &self.over
     }
 
-    /// Why they are.
+    /// Why they are to, where routing says so.
     #[must_use]
     pub fn because(&self) -> Option<&Because> {
         self.because.get()
@@ -74,7 +76,7 @@ impl Seat {
     fn kill(&self, because: Because) {
         // The first reason stands.
         let _ = self.because.set(because);
-        self.kill.cancel();
+        self.over.cancel();
     }
 }
 
@@ -169,9 +171,21 @@ impl Board {
 
 /// The seats of a cluster, kept by control alone.
 #[derive(Debug, Default)]
-pub struct Seats(BTreeMap<(String, Target), Arc<Seat>>);
+pub struct Seats {
+    seats: BTreeMap<(String, Target), Arc<Seat>>,
+    ending: CancellationToken,
+}
 
 impl Seats {
+    /// None yet. Those that come are over when `ending` fires.
+    #[must_use]
+    pub const fn new(ending: CancellationToken) -> Self {
+        Self {
+            seats: BTreeMap::new(),
+            ending,
+        }
+    }
+
     /// The lanes of `table`, with the seats that are there already and new ones for new targets.
     pub fn lanes(&mut self, table: &Table) -> Vec<Lane> {
         table
@@ -181,9 +195,9 @@ impl Seats {
                 let mut seat = |target: &Target| {
                     let key = (pool.listener.clone(), target.clone());
                     let seat = self
-                        .0
+                        .seats
                         .entry(key)
-                        .or_insert_with(|| Arc::new(Seat::new(target.clone())));
+                        .or_insert_with(|| Arc::new(Seat::new(target.clone(), &self.ending)));
                     Arc::clone(seat)
                 };
                 let targets = pool.targets.iter().map(&mut seat).collect();
@@ -216,16 +230,19 @@ impl Seats {
         board.publish(snapshot, is_news);
         let mut ended = 0;
         for end in &change.ends {
-            if let Some(seat) = self.0.remove(&(end.listener.clone(), end.target.clone())) {
+            if let Some(seat) = self
+                .seats
+                .remove(&(end.listener.clone(), end.target.clone()))
+            {
                 ended += u64::from(seat.sessions.load(Ordering::Relaxed));
                 seat.kill(end.because.clone());
             }
         }
         // A listener goes when its last session has: a session that nothing decides on any more must not be.
-        self.0.retain(|(listener, _), seat| {
+        self.seats.retain(|(listener, _), seat| {
             let stays = listeners.contains(listener);
             if !stays {
-                seat.kill.cancel();
+                seat.over.cancel();
             }
             stays
         });

@@ -17,6 +17,7 @@ use trunkline_io::clock;
 use crate::door::{Door, Place};
 use crate::doorstep::Client;
 use crate::peer::Peer;
+use crate::published::Seat;
 use crate::pump::{Pump, Remains};
 use crate::session::connect::Connected;
 use crate::session::ending::Ending;
@@ -25,61 +26,162 @@ use crate::stream::Stream;
 use crate::traffic::Traffic;
 use crate::{metrics, socket};
 
+/// What ends sooner is taken for a login that failed.
+const LOGIN: Duration = Duration::from_secs(1);
+
 /// Serves one client from its first byte to its last, and writes its line in the log.
 ///
 /// `place` is given back before a client is told that its session was killed, so that it finds one when it returns.
-pub async fn serve(client: Client, door: Arc<Door>, place: Place) {
-    let began = clock::now();
-    let peer = client.peer;
-    let Some(client) = entered(client, &door) else {
-        return;
+//
+// There are thousands of these that do nothing: what the future captures is used where it is, since whatever is moved
+// out of a capture has its room twice.
+pub fn serve(
+    client: Client,
+    door: Arc<Door>,
+    place: Place,
+) -> impl Future<Output = ()> + Send + 'static {
+    let mut session = Session {
+        report: Report::new(client.peer),
+        client: Some(client),
+        place: Some(place),
+        door,
     };
-    let (mut report, ending) = run((client, peer), &door, place).await;
-    if let Some(remains) = report.remains.take() {
-        remains.clear_away().await;
+    async move {
+        if let Some(ending) = session.run().await {
+            session.tell(&ending);
+        }
     }
-    metrics::session_ended(&door, ending.word());
-    let bytes = report.traffic.bytes();
-    tracing::info!(
-        listener = door.config.name,
-        client = %peer,
-        member = report.member,
-        held_ms = millis(report.held.map_or(began, |until| until), began),
-        connect_ms = report.connected.map(|at| millis(at, began)),
-        total_ms = millis(clock::now(), began),
-        from_client = bytes.from_client,
-        from_server = bytes.from_server,
-        end = %ending.letters(),
-        "session ended: {ending}"
-    );
 }
 
 /// Tells a client that there are too many already.
 pub async fn too_many(client: Client, door: Arc<Door>) {
-    let mut report = Report::default();
-    let peer = client.peer;
+    let mut report = Report::new(client.peer);
     let Some(client) = entered(client, &door) else {
         return;
     };
-    let mut opening = Opening::new((client, peer), &door, &mut report);
+    let mut opening = Opening::new(client, &door, &mut report);
     let telling = Box::pin(opening.turn_away(&Ending::TooManySessions));
     let _ = door.tasks.ending().run_until_cancelled(telling).await;
     metrics::session_ended(&door, Ending::TooManySessions.word());
 }
 
-/// What ends sooner is taken for a login that failed.
-const LOGIN: Duration = Duration::from_secs(1);
+struct Session {
+    door: Arc<Door>,
+    /// Until it begins.
+    client: Option<Client>,
+    /// Until a client is told that it was killed.
+    place: Option<Place>,
+    report: Report,
+}
 
 /// What a session's log line tells beside how it ended.
-#[derive(Default)]
 struct Report {
-    member: Option<String>,
-    /// Until when it was held, if it was.
-    held: Option<Moment>,
-    connected: Option<Moment>,
+    peer: Peer,
+    began: Moment,
+    /// Where it was served last.
+    seat: Option<Arc<Seat>>,
+    /// How long it was held and how long it took to be connected, in milliseconds, if it was.
+    held_ms: Option<u32>,
+    connected_ms: Option<u32>,
     traffic: Arc<Traffic>,
-    /// What has to be cleared away, if it was killed.
-    remains: Option<Remains>,
+}
+
+impl Report {
+    fn new(peer: Peer) -> Self {
+        Self {
+            peer,
+            began: clock::now(),
+            seat: None,
+            held_ms: None,
+            connected_ms: None,
+            traffic: Arc::default(),
+        }
+    }
+
+    /// How long the session had lasted at `moment`.
+    fn ms_until(&self, moment: Moment) -> u32 {
+        u32::try_from(moment.since(self.began).as_millis()).unwrap_or(u32::MAX)
+    }
+}
+
+impl Session {
+    /// How it ended; `None` if it never began.
+    async fn run(&mut self) -> Option<Ending> {
+        let client = entered(self.client.take()?, &self.door)?;
+        // Opening needs far more memory than pumping: it is boxed, and gone before the first byte is pumped.
+        let opened = Box::pin(Opening::new(client, &self.door, &mut self.report).run()).await;
+        let (ending, remains) = match opened {
+            Ok(opened) => self.pump(opened).await,
+            Err(ending) => return Some(ending),
+        };
+        if let Some(remains) = remains {
+            remains.clear_away().await;
+        }
+        Some(ending)
+    }
+
+    /// Pumps to the end; what is left is to be cleared away later.
+    async fn pump(&mut self, opened: Opened) -> (Ending, Option<Remains>) {
+        let Opened { client, server } = opened;
+        let Connected {
+            stream,
+            seat,
+            _taken,
+        } = server;
+        let mut pump = Pump::new(client, stream, Arc::clone(&self.report.traffic));
+        let door = &self.door;
+        // One session was told to go, or the server is stopping: it is asked before anybody else is sent there. A new
+        // login inside TLS would be refused where the router cannot see it.
+        let began = clock::now();
+        let server_ended = || {
+            // Who is turned away at the login (a wrong password, say) is no reason to doubt anybody.
+            if clock::now().since(began) >= LOGIN {
+                door.doubt(&seat);
+            }
+        };
+        let ending = tokio::select! {
+            biased;
+            () = seat.over().cancelled() => why(&seat, door),
+            ending = pump.run(door.config.client_idle, server_ended) => return (ending, None),
+        };
+        if matches!(ending, Ending::Killed(_)) {
+            door.count.killed.fetch_add(1, Ordering::Relaxed);
+        }
+        pump.deliver().await;
+        // The place is free before the client can know: it may come again at once.
+        self.place = None;
+        let remains = pump.close();
+        // Whoever comes has descriptors beside those that are cleared away later.
+        (ending, self.door.is_half_empty().then_some(remains))
+    }
+
+    /// Writes its line in the log.
+    fn tell(&self, ending: &Ending) {
+        let (door, report) = (&self.door, &self.report);
+        metrics::session_ended(door, ending.word());
+        let bytes = report.traffic.bytes();
+        tracing::info!(
+            listener = door.config.name,
+            client = %report.peer,
+            member = report.seat.as_ref().map(|seat| seat.target.member.as_str()),
+            held_ms = report.held_ms.unwrap_or_default(),
+            connect_ms = report.connected_ms,
+            total_ms = report.ms_until(clock::now()),
+            from_client = bytes.from_client,
+            from_server = bytes.from_server,
+            end = %ending.letters(),
+            "session ended: {ending}"
+        );
+    }
+}
+
+/// Why the sessions of a seat are over.
+fn why(seat: &Seat, door: &Door) -> Ending {
+    match seat.because() {
+        Some(because) => Ending::Killed(Some(because.clone())),
+        None if door.tasks.ending().is_cancelled() => Ending::ShutDown,
+        None => Ending::Killed(None),
+    }
 }
 
 /// The client's connection, with care taken of its socket; `None` if there is nothing to be served.
@@ -93,53 +195,4 @@ fn entered(client: Client, door: &Door) -> Option<Stream> {
             None
         }
     }
-}
-
-async fn run(client: (Stream, Peer), door: &Arc<Door>, place: Place) -> (Report, Ending) {
-    let mut report = Report::default();
-    // Opening needs far more memory than pumping: it is boxed, and gone before the first byte is pumped.
-    let opened = match Box::pin(Opening::new(client, door, &mut report).run()).await {
-        Ok(opened) => opened,
-        Err(ending) => return (report, ending),
-    };
-    let Opened { client, server } = opened;
-    let Connected {
-        stream,
-        seat,
-        _taken,
-    } = server;
-    let mut pump = Pump::new(client, stream, Arc::clone(&report.traffic));
-    // One session was told to go, or the server is stopping: it is asked before anybody else is sent there. A new
-    // login inside TLS would be refused where the router cannot see it.
-    let began = clock::now();
-    let server_ended = || {
-        // Who is turned away at the login (a wrong password, say) is no reason to doubt anybody.
-        if clock::now().since(began) >= LOGIN {
-            door.doubt(&seat);
-        }
-    };
-    let ending = tokio::select! {
-        biased;
-        () = door.tasks.ending().cancelled() => Ending::ShutDown,
-        () = seat.killed().cancelled() => Ending::Killed(seat.because().cloned()),
-        ending = pump.run(door.config.client_idle, server_ended) => ending,
-    };
-    if matches!(ending, Ending::Killed(_)) {
-        door.count.killed.fetch_add(1, Ordering::Relaxed);
-    }
-    if matches!(ending, Ending::Killed(_) | Ending::ShutDown) {
-        pump.deliver().await;
-        // The place is free before the client can know: it may come again at once.
-        drop(place);
-        let remains = pump.close();
-        // Whoever does has descriptors beside those that are cleared away later.
-        if door.is_half_empty() {
-            report.remains = Some(remains);
-        }
-    }
-    (report, ending)
-}
-
-fn millis(later: Moment, earlier: Moment) -> u64 {
-    u64::try_from(later.since(earlier).as_millis()).unwrap_or(u64::MAX)
 }

@@ -32,6 +32,7 @@ pub struct Workers {
 /// One worker, as whoever hands it a session sees it.
 #[derive(Debug)]
 pub struct Worker {
+    number: usize,
     /// Where its sessions are spawned.
     pub runtime: Handle,
     /// Sessions it has now.
@@ -147,6 +148,7 @@ impl Worker {
             .enable_all()
             .build()?;
         let worker = Self {
+            number,
             runtime: runtime.handle().clone(),
             sessions: AtomicU32::new(0),
         };
@@ -175,7 +177,14 @@ impl Worker {
 pub struct OnWorker(Arc<Worker>);
 
 impl OnWorker {
+    /// The worker's number.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        self.0.number
+    }
+
     /// Where to spawn it.
+    #[must_use]
     pub fn runtime(&self) -> &Handle {
         &self.0.runtime
     }

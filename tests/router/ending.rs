@@ -102,3 +102,54 @@ async fn a_second_signal_ends_sessions_and_tells_held_clients() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn who_is_queued_at_the_signal_is_let_in() -> Result<()> {
+    on(Plan::default(), async |stand| {
+        let (session, _) = Client::login(stand.write()).await?;
+        // The kernel takes connections for a router that stands still.
+        stand.router.process().freeze()?;
+        let mut queued = Vec::new();
+        for _ in 0..100 {
+            queued.push(Client::ask(stand.write()).await?);
+        }
+        stand.router.process().ask_to_end()?;
+        stand.router.process().thaw()?;
+        for client in &mut queued {
+            let answer = client.answer().await?;
+            ensure!(matches!(answer, Answer::Served(_)), "{answer:?}");
+        }
+        drop((queued, session));
+        exits_with(0, Duration::from_secs(5), stand).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn sessions_run_on_the_threads_that_were_asked_for_and_a_reload_cannot_change_them()
+-> Result<()> {
+    let plan = Plan {
+        other: "drain: 30s\nthreads: 3",
+        ..Plan::default()
+    };
+    on(plan, async |stand| {
+        let (mut session, _) = Client::login(stand.write()).await?;
+        let tasks = format!("/proc/{}/task", stand.router.process().pid());
+        let mut workers = Vec::new();
+        for task in std::fs::read_dir(&tasks)? {
+            let name = std::fs::read_to_string(task?.path().join("comm"))?;
+            workers.extend(name.strip_prefix("worker-").map(|it| it.trim().to_owned()));
+        }
+        workers.sort_unstable();
+        ensure!(workers == ["0", "1", "2"], "{workers:?}");
+        let file = stand.router.file().to_owned();
+        let text = std::fs::read_to_string(&file)?;
+        std::fs::write(&file, text.replace("threads: 3", "threads: 4"))?;
+        stand.router.process().hang_up()?;
+        stand
+            .logged("threads: cannot be changed while the router runs")
+            .await?;
+        session.echo(b"still here").await
+    })
+    .await
+}

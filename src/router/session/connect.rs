@@ -198,7 +198,7 @@ impl Search {
         );
         let outcome = tokio::select! {
             biased;
-            () = seat.killed().cancelled() => return None,
+            () = seat.over().cancelled() => return None,
             outcome = connecting => outcome,
         };
         let failed = match outcome {

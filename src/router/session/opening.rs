@@ -19,7 +19,6 @@ use super::connect::{Connected, Search};
 use super::ending::Ending;
 use super::{Report, cancel, refusal, silence};
 use crate::door::Door;
-use crate::peer::Peer;
 use crate::startup::{self, First, FirstReply};
 use crate::stream::{Over, Stream};
 
@@ -78,14 +77,10 @@ enum Heard {
 }
 
 impl<'r> Opening<'r> {
-    pub(super) fn new(
-        (client, peer): (Stream, Peer),
-        door: &Arc<Door>,
-        report: &'r mut Report,
-    ) -> Self {
+    pub(super) fn new(client: Stream, door: &Arc<Door>, report: &'r mut Report) -> Self {
         Self {
             client,
-            search: Search::new(door, peer.ip()),
+            search: Search::new(door, report.peer.ip()),
             door: Arc::clone(door),
             report,
             began: clock::now(),
@@ -96,7 +91,8 @@ impl<'r> Opening<'r> {
 
     pub(super) async fn run(mut self) -> Result<Opened, Ending> {
         let outcome = self.open().await;
-        self.report.held = self.search.held_until;
+        let held_until = self.search.held_until;
+        self.report.held_ms = held_until.map(|until| self.report.ms_until(until));
         match outcome {
             Ok(server) => Ok(Opened {
                 client: self.client,
@@ -113,8 +109,8 @@ impl<'r> Opening<'r> {
         let mut server = None;
         loop {
             let (next, mut found) = self.meet(server.take()).await?;
-            self.report.member = Some(found.seat.target.member.to_string());
-            self.report.connected = Some(clock::now());
+            self.report.seat = Some(Arc::clone(&found.seat));
+            self.report.connected_ms = Some(self.report.ms_until(clock::now()));
             match next {
                 Next::Pump => {
                     if found.stream.write_all(&self.said).await.is_err() {
@@ -202,7 +198,7 @@ impl<'r> Opening<'r> {
         tokio::select! {
             biased;
             () = self.door.tasks.ending().cancelled() => Err(Ending::ShutDown),
-            () = found.seat.killed().cancelled() => Ok(Heard::ServerLost),
+            () = found.seat.over().cancelled() => Ok(Heard::ServerLost),
             heard = more(&mut self.client, &mut self.said) => heard.map(|()| Heard::More(found)),
             peeked = found.stream.peek() => match peeked {
                 // A server that speaks first is no PostgreSQL: its bytes are pumped as they are.
@@ -287,7 +283,7 @@ impl<'r> Opening<'r> {
         tokio::select! {
             biased;
             () = self.door.tasks.ending().cancelled() => Err(Ending::ShutDown),
-            () = seat.killed().cancelled() => Ok(None),
+            () = seat.over().cancelled() => Ok(None),
             answer = asking => Ok(answer.ok()),
             // Nothing was answered yet: another server may be asked the same.
             () = silence => Ok(None),

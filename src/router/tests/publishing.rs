@@ -131,13 +131,13 @@ fn a_switch_fires_when_nobody_can_find_its_target_any_more() {
         routed: OnceLock::new(),
     });
     let waker = Waker::from(Arc::clone(&witness));
-    let mut killed = pin!(seat.killed().cancelled());
+    let mut killed = pin!(seat.over().cancelled());
     let pending = killed.as_mut().poll(&mut Context::from_waker(&waker));
     assert!(pending.is_pending(), "nobody was killed yet");
 
     let change = publish(&board, &mut seats, &old, table(None, Moment::NEVER));
     assert_eq!(change.ends.len(), 1);
-    assert!(seat.killed().is_cancelled());
+    assert!(seat.over().is_cancelled());
     assert_eq!(witness.routed.get(), Some(&false));
 }
 
@@ -150,7 +150,7 @@ fn a_target_that_comes_back_gets_a_switch_that_was_not_fired() {
     let _ends = publish(&board, &mut seats, &old, held.clone());
     let _ends = publish(&board, &mut seats, &held, old);
     let seat = Arc::clone(&board.current().lanes[WRITE].targets[0]);
-    assert!(!seat.killed().is_cancelled());
+    assert!(!seat.over().is_cancelled());
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_listener_that_nothing_is_decided_on_any_more_leaves_no_session_behind() {
     gone.pools.clear();
     let change = publish(&board, &mut seats, &old, gone);
     assert_eq!(change.ends, []);
-    assert!(seat.killed().is_cancelled());
+    assert!(seat.over().is_cancelled());
 }
 
 #[tokio::test]

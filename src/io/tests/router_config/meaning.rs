@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use trunkline_core::Scope;
 use trunkline_core::config::router::{
-    Balance, Bind, BindAddr, Cluster, Etcd, Hold, OnLeave, Router, To,
+    Balance, Bind, BindAddr, Cluster, Etcd, Hold, OnLeave, Router, To, describe,
 };
 
 use crate::{MINIMAL, good, listener, plain, said, said_of};
@@ -276,4 +276,14 @@ stats: off
         "router.yml:12: clusters.stock.listeners.w.bind: 10.0.0.1:1 is taken by \
          clusters.orders.listeners.w.bind (*:1); write another address or port"
     );
+}
+
+#[test]
+fn sessions_run_on_as_many_threads_as_are_asked_for_or_one_a_processor() {
+    assert_eq!(good(MINIMAL).threads, None);
+    let router = good(&format!("{MINIMAL}\nthreads: 3\n"));
+    assert_eq!(router.threads, Some(3));
+    let shown = |router: &Router| describe(router).contains("threads for sessions  3\n");
+    assert!(shown(&router), "{}", describe(&router));
+    assert!(!shown(&good(MINIMAL)));
 }

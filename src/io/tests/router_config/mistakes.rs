@@ -23,6 +23,7 @@ listeners:
   write: 5000
 stats: [7000]
 drain: -1
+threads: 0
 log: {level: loud}
 ";
     let expected = [
@@ -42,7 +43,8 @@ log: {level: loud}
         "16: listeners.write: 5000 stands where keys should; write keys with values, one a line (key: value)",
         "17: stats: a list stands where keys should; write keys with values, one a line (key: value)",
         "18: drain: -1 is no duration; write seconds or a number with ms, s, min, h, d (30s, 250ms, 5min)",
-        "19: log.level: \"loud\" is not known here; write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+        "19: threads: 0 is no such number; write a whole number from 1 to 1024",
+        "20: log.level: \"loud\" is not known here; write \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
     ];
     let said = said(text);
     let said: Vec<&str> = said.lines().collect();

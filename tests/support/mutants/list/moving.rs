@@ -6,6 +6,8 @@ const PUBLISHED: &str = "src/router/published.rs";
 const CONNECT: &str = "src/router/session/connect.rs";
 const CANCEL: &str = "src/router/session/cancel.rs";
 const SESSION: &str = "src/router/session.rs";
+const HOUSE: &str = "src/router/house.rs";
+const WORKER: &str = "src/router/worker.rs";
 const POLL: &str = "src/router/poll.rs";
 const PUMP: &str = "src/router/pump.rs";
 
@@ -35,19 +37,31 @@ pub(super) const MUTANTS: &[Mutant] = &[
         says: "gives a target that came back the switch that was fired",
         file: PUBLISHED,
         edits: &[(
-            "self.0.remove(&(end.listener.clone(), end.target.clone()))",
-            "self.0.get(&(end.listener.clone(), end.target.clone()))",
+            "self.seats.remove(&(end.listener.clone(), end.target.clone()))",
+            "self.seats.get(&(end.listener.clone(), end.target.clone()))",
         )],
         tests: Tests::Library("publishing"),
     },
     Mutant {
         says: "lets a session outlive its kill switch",
         file: SESSION,
-        edits: &[(
-            "() = seat.killed().cancelled() => Ending::Killed(seat.because().cloned()),",
-            "",
-        )],
+        edits: &[("() = seat.over().cancelled() => why(&seat, door),", "")],
         tests: Tests::Router(&["a_lock_in_other_hands"]),
+    },
+    Mutant {
+        says: "leaves every session on the worker that accepted it",
+        file: WORKER,
+        edits: &[("if sessions < fewest {", "if false {")],
+        tests: Tests::Library("workers"),
+    },
+    Mutant {
+        says: "hangs up on who is queued when it is told to stop",
+        file: HOUSE,
+        edits: &[(
+            "Source::Bind(_) => open.close().await,",
+            "Source::Bind(_) => open.stop().await,",
+        )],
+        tests: Tests::Router(&["who_is_queued_at_the_signal"]),
     },
     Mutant {
         says: "lets clients in by a table that is too old",
