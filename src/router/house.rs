@@ -25,6 +25,7 @@ use crate::doorstep::Doorstep;
 use crate::listener::{self, Porter};
 use crate::ports::PassedSockets;
 use crate::worker::Workers;
+use crate::{ports, socket};
 
 mod prepared;
 
@@ -101,6 +102,7 @@ impl House {
             sessions = budget.sessions,
             "open files of this process, and clients they are enough for"
         );
+        ports::tell_queue();
         Self {
             admission: Arc::new(Admission::new(budget)),
             config: Router::new(Vec::new()),
@@ -285,6 +287,7 @@ impl House {
         });
         match &porter {
             Some(porter) => {
+                socket::pass_on_care(&socket, &porter.door.config);
                 let accepting = listener::accept(answers, porter.clone(), told);
                 let runtime = &self.workers.nth(porter.near).runtime;
                 self.tasks.spawn_on(runtime, "listener", async move {

@@ -2,11 +2,11 @@
 //!
 //! Who answers on which is decided in `trunkline_core::reload`; this file opens and hands them over.
 
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use socket2::{Socket, Type};
 use tokio::net::lookup_host;
@@ -99,6 +99,26 @@ fn listening(socket: OwnedFd) -> io::Result<(Doorstep, Option<Address>)> {
         listener: socket.into(),
     };
     Ok((doorstep, path))
+}
+
+/// As many as this can wait to be accepted on a port by Linux's own default.
+const USUAL_QUEUE: u32 = 4096;
+
+/// Says how many clients can wait to be accepted on a port: the system cuts what is asked for to its own limit.
+pub(crate) fn tell_queue() {
+    let setting = "/proc/sys/net/core/somaxconn";
+    let most = fs::read_to_string(setting).map(|text| text.trim().parse::<u32>().ok());
+    match most {
+        Ok(Some(most)) if most < USUAL_QUEUE => tracing::warn!(
+            "at most {most} clients can wait to be accepted on a port: of more that log in at once, some wait a second \
+             longer; raise net.core.somaxconn"
+        ),
+        Ok(Some(most)) => {
+            tracing::debug!("at most {most} clients can wait to be accepted on a port")
+        }
+        // Not every container shows it.
+        Ok(None) | Err(_) => tracing::debug!("{setting} does not say how many clients can wait"),
+    }
 }
 
 /// Opens the socket that `bind` asks for.

@@ -1,29 +1,149 @@
 //! Everything that is set on a socket.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpSocket, TcpStream};
 use trunkline_core::config::router::Listener;
 use trunkline_core::route::Address;
+use trunkline_io::descriptors;
 
+use crate::doorstep::Doorstep;
 use crate::stream::Stream;
 
 /// How many connections may wait to be accepted; the system cuts it to `net.core.somaxconn`.
 pub(crate) const BACKLOG: i32 = 65_535;
 
-/// Connects to a member, with the listener's care for its sockets.
+/// Whose turn it is among the addresses to connect from.
+static TURN: AtomicUsize = AtomicUsize::new(0);
+
+/// Why there is no connection to a member.
+#[derive(Debug, thiserror::Error)]
+pub enum Unconnected {
+    /// This machine has nothing left to connect with (a source port, a descriptor, memory), which says nothing of the
+    /// member: what there is none of, in a sentence.
+    #[error("{0}")]
+    Lacking(String),
+    /// The member, or the way to it.
+    #[error(transparent)]
+    Failed(io::Error),
+}
+
+impl From<Unconnected> for io::Error {
+    fn from(unconnected: Unconnected) -> Self {
+        match unconnected {
+            Unconnected::Failed(error) => error,
+            Unconnected::Lacking(_) => Self::other(unconnected),
+        }
+    }
+}
+
+/// Connects to a member, from where the listener is told to and with its care for its sockets.
 ///
 /// # Errors
-/// As the system says.
-pub async fn connect(address: &Address, config: &Listener) -> io::Result<Stream> {
-    let stream = Stream::connect(address).await?;
-    care(&stream, config)?;
+/// [`Unconnected`]
+pub async fn connect(address: &Address, config: &Listener) -> Result<Stream, Unconnected> {
+    let stream = match address {
+        Address::Tcp(address) => Stream::Tcp(connect_over_ip(*address, &config.source).await?),
+        // A unix socket needs no care: its kernel is ours.
+        Address::Unix(_) => {
+            let connected = Stream::connect(address).await;
+            return connected.map_err(|error| judge(error, address));
+        }
+    };
+    set(&SockRef::from(&stream), config).map_err(Unconnected::Failed)?;
     Ok(stream)
 }
 
-/// No delay, keepalive, and a bound for what stays unacknowledged. A unix socket needs none of it: its kernel is ours.
+/// Connects from each of `sources` in turn, as far as they are of the member's family: an address that has no port left
+/// for this member passes on to the next.
+async fn connect_over_ip(
+    address: SocketAddr,
+    sources: &[IpAddr],
+) -> Result<TcpStream, Unconnected> {
+    let of_its_family = |ip: &&IpAddr| ip.is_ipv4() == address.is_ipv4();
+    let usable = || sources.iter().filter(of_its_family);
+    let judged = |error| judge(error, &Address::Tcp(address));
+    let mut lacking = None;
+    let first = TURN.fetch_add(usize::from(sources.len() > 1), Ordering::Relaxed);
+    let count = usable().count();
+    for step in 0..count {
+        let place = first.wrapping_add(step) % count;
+        let Some(source) = usable().nth(place) else {
+            break;
+        };
+        match connect_from(*source, address).await.map_err(judged) {
+            Err(Unconnected::Lacking(what)) => lacking = Some(format!("from {source}: {what}")),
+            outcome => return outcome,
+        }
+    }
+    match lacking {
+        Some(what) => Err(Unconnected::Lacking(what)),
+        None => TcpStream::connect(address).await.map_err(judged),
+    }
+}
+
+async fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    bound(source)?.connect(address).await
+}
+
+/// A socket that connects from `source`. Its port is chosen when it is connected: one that is taken for another member is
+/// as good, and there are as many for each member.
+fn bound(source: IpAddr) -> io::Result<TcpSocket> {
+    let socket = match source {
+        IpAddr::V4(_) => TcpSocket::new_v4(),
+        IpAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Where the system does not know it (gVisor) a port is taken now: it connects all the same.
+    let _ = setsockopt(&socket, IpBindAddressNoPort, &true);
+    socket.bind(SocketAddr::new(source, 0))?;
+    Ok(socket)
+}
+
+/// Whether this machine can connect from `source` at all: the address is one of its own, or it may use others'.
+///
+/// # Errors
+/// As the system says.
+pub(crate) fn try_source(source: IpAddr) -> io::Result<()> {
+    bound(source).map(drop)
+}
+
+fn judge(error: io::Error, address: &Address) -> Unconnected {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable};
+    if matches!(error.kind(), AddrInUse | AddrNotAvailable) {
+        return Unconnected::Lacking(format!(
+            "no port, or no address, is left to connect to {address} from ({error})"
+        ));
+    }
+    if descriptors::is_shortage(&error) {
+        return Unconnected::Lacking(error.to_string());
+    }
+    Unconnected::Failed(error)
+}
+
+/// Has the clients of a listening socket come with the listener's care: an accepted TCP socket inherits what is set here.
+pub fn pass_on_care(doorstep: &Doorstep, config: &Listener) {
+    let listener = match doorstep {
+        Doorstep::Tcp(listener) => listener,
+        Doorstep::Unix { .. } => return,
+    };
+    if let Err(error) = set(&SockRef::from(listener), config) {
+        // Each client's own socket is looked at as well.
+        let listener = &config.name;
+        tracing::warn!(
+            listener,
+            "setting options of a listening socket failed: {error}"
+        );
+    }
+}
+
+/// Sees to it that a client's socket has a listener's care. Most have inherited it; who was in the queue of a socket that
+/// the service manager opened before this router answered there has not.
 ///
 /// # Errors
 /// As the system says; a peer that is gone already, for one.
@@ -32,8 +152,17 @@ pub fn care(stream: &Stream, config: &Listener) -> io::Result<()> {
         Stream::Tcp(stream) => stream,
         Stream::Unix(_) => return Ok(()),
     };
-    stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
+    // The one question that tells: nobody's default is anything but none.
+    if socket.tcp_user_timeout()?.is_some() {
+        return Ok(());
+    }
+    set(&socket, config)
+}
+
+/// No delay, keepalive, and a bound for what stays unacknowledged.
+fn set(socket: &SockRef<'_>, config: &Listener) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(config.keepalive.idle)
         .with_interval(config.keepalive.interval)
@@ -84,4 +213,153 @@ fn listen_on(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::getsockopt;
+    use std::os::unix::net::UnixListener;
+    use trunkline_core::config::router::{Keepalive, To};
+
+    fn told(source: &[&str]) -> Listener {
+        let mut listener = Listener::new("write", Vec::new(), To::Primary);
+        listener.source = source.iter().map(|ip| ip.parse().unwrap()).collect();
+        listener
+    }
+
+    /// Whether a socket has the care that `config` asks for.
+    fn has_care(stream: &Stream, config: &Listener) -> bool {
+        let socket = SockRef::from(stream);
+        let Keepalive {
+            idle,
+            interval,
+            probes,
+        } = config.keepalive;
+        socket.tcp_nodelay().unwrap()
+            && socket.keepalive().unwrap()
+            && socket.tcp_keepalive_time().unwrap() == idle
+            && socket.tcp_keepalive_interval().unwrap() == interval
+            && socket.tcp_keepalive_retries().unwrap() == probes
+            && socket.tcp_user_timeout().unwrap() == Some(config.user_timeout)
+    }
+
+    /// A client in the queue of `doorstep`, and its accepted socket.
+    async fn let_in(doorstep: &Doorstep) -> (TcpStream, Stream) {
+        let Doorstep::Tcp(listener) = doorstep else {
+            panic!("no TCP")
+        };
+        let port = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+        let client = client.await.unwrap();
+        (client, doorstep.next().unwrap().stream().unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_accepted_socket_has_inherited_the_care_of_the_listener_it_came_to() {
+        let mut config = told(&[]);
+        let listeners = [
+            listen((Ipv4Addr::LOCALHOST, 0).into()),
+            // IPv4 clients of an IPv6 socket.
+            listen_everywhere(0),
+        ];
+        for doorstep in listeners.map(|listener| Doorstep::Tcp(listener.unwrap())) {
+            pass_on_care(&doorstep, &config);
+            let (_client, stream) = let_in(&doorstep).await;
+            assert!(has_care(&stream, &config));
+            // A reload.
+            config.keepalive.idle += Duration::from_secs(7);
+            config.user_timeout += Duration::from_secs(7);
+            pass_on_care(&doorstep, &config);
+            let (_client, stream) = let_in(&doorstep).await;
+            assert!(has_care(&stream, &config));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_was_in_the_queue_before_anybody_answered_is_taken_care_of_all_the_same() {
+        let config = told(&[]);
+        let doorstep = Doorstep::Tcp(listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap());
+        let (_client, stream) = let_in(&doorstep).await;
+        assert!(!has_care(&stream, &config));
+        care(&stream, &config).unwrap();
+        assert!(has_care(&stream, &config));
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let doorstep = Doorstep::Unix {
+            file: None,
+            listener,
+        };
+        pass_on_care(&doorstep, &told(&[]));
+        let (address, config) = (Address::Unix(path.into()), told(&["127.9.9.9"]));
+        let server = connect(&address, &config).await.unwrap();
+        let client = doorstep.next().unwrap().stream().unwrap();
+        care(&client, &config).unwrap();
+        for stream in [server, client] {
+            assert!(!SockRef::from(&stream).keepalive().unwrap());
+        }
+    }
+
+    /// From where `count` connections to a listener at `ip` come.
+    async fn come_from(ip: IpAddr, config: &Listener, count: usize) -> Vec<String> {
+        let listener = listen((ip, 0).into()).unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let mut from = Vec::new();
+        for _ in 0..count {
+            let stream = connect(&address, config).await.unwrap();
+            assert!(has_care(&stream, config));
+            from.push(listener.accept().unwrap().1.ip().to_string());
+        }
+        from.sort();
+        from
+    }
+
+    #[tokio::test]
+    async fn members_are_connected_to_from_each_source_of_their_family_in_turn() {
+        let (v4, v6) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+        let one = told(&["127.8.7.6"]);
+        assert_eq!(come_from(v4, &one, 2).await, ["127.8.7.6"; 2]);
+        assert_eq!(come_from(v6, &one, 1).await, ["::1"]);
+        let several = told(&["127.8.7.6", "::1", "127.8.7.5"]);
+        let from = come_from(v4, &several, 10).await;
+        assert!(from.iter().any(|ip| ip == "127.8.7.5"), "{from:?}");
+        assert!(from.iter().any(|ip| ip == "127.8.7.6"), "{from:?}");
+        assert_eq!(come_from(v6, &several, 2).await, ["::1"; 2]);
+    }
+
+    #[tokio::test]
+    async fn a_source_takes_no_port_before_it_is_known_for_whom() {
+        for source in ["127.8.7.6", "::1"] {
+            let socket = bound(source.parse().unwrap()).unwrap();
+            assert_eq!(socket.local_addr().unwrap().port(), 0, "{source}");
+            assert!(getsockopt(&socket, IpBindAddressNoPort).unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_that_is_not_ours_is_no_fault_of_the_members_and_another_serves() {
+        // Kept for documentation (RFC 5737): nobody's.
+        let not_ours = "192.0.2.1";
+        assert!(try_source(not_ours.parse().unwrap()).is_err());
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let lacking = connect(&address, &told(&[not_ours])).await;
+        assert!(
+            matches!(&lacking, Err(Unconnected::Lacking(what)) if what.contains(not_ours)),
+            "{lacking:?}"
+        );
+        let both = told(&[not_ours, "127.8.7.6"]);
+        for _ in 0..2 {
+            connect(&address, &both).await.unwrap();
+        }
+        // Nobody listens there now: that is the member's matter.
+        drop(listener);
+        let failed = connect(&address, &told(&[])).await;
+        assert!(matches!(failed, Err(Unconnected::Failed(_))), "{failed:?}");
+    }
 }

@@ -12,7 +12,7 @@ use trunkline_support::background::spawn;
 use trunkline_support::http;
 use trunkline_support::wait::{throughout, until};
 
-mod files;
+pub(crate) mod files;
 
 use files::{change, detour, file, nobody_listens, refused_because, reload, spare, unusable};
 

@@ -172,6 +172,9 @@ pub struct Listener {
     pub connect_timeout: Duration,
     /// How often connecting is tried again, on another member where there is one.
     pub retries: u32,
+    /// The addresses of this machine that members are connected to from, each in turn; those of a member's own
+    /// family count. Where there is none of it the system chooses.
+    pub source: Vec<IpAddr>,
     /// How long a session may be silent; for ever if `None`.
     pub client_idle: Option<Duration>,
     /// TCP keepalive, on both legs.

@@ -49,11 +49,12 @@ fn listeners_that_come_go_and_change_are_told_of_by_name_and_key() {
     let listeners = &mut wanted.clusters[0].listeners;
     listeners[0].maxconn = Some(7);
     listeners[0].to = To::Any;
+    listeners[0].source = vec!["10.0.0.1".parse().unwrap()];
     listeners[1].name = "report".into();
     assert_eq!(
         said(&router(), &wanted),
         [
-            "listener demo/write: to, maxconn",
+            "listener demo/write: to, maxconn, source",
             "listener demo/report is new",
             "listener demo/read is gone",
         ]

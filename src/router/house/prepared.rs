@@ -12,7 +12,7 @@ use super::House;
 use crate::certificates::Certificates;
 use crate::control::{self, Running};
 use crate::doorstep::Doorstep;
-use crate::ports;
+use crate::{ports, socket};
 
 /// All that a configuration needs and that could have failed.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl House {
             certificates: BTreeMap::new(),
             steps: plan.steps,
         };
-        let mut missing = Vec::new();
+        let mut missing = no_sources(written);
         for port in plan.ports {
             match self.socket(&port.source).await {
                 Ok(socket) => prepared.ports.push((port, socket)),
@@ -152,4 +152,23 @@ impl House {
         };
         (key, what, expected.to_owned())
     }
+}
+
+/// The addresses to connect from that are none of this machine's.
+fn no_sources(written: &Written) -> Vec<(Key, String, String)> {
+    let mut missing = Vec::new();
+    for cluster in &written.router.clusters {
+        for listener in &cluster.listeners {
+            for source in &listener.source {
+                let Err(cause) = socket::try_source(*source) else {
+                    continue;
+                };
+                let key = Key::Listener(cluster.name.clone(), listener.name.clone(), "source");
+                let what = format!("cannot connect from {source}: {cause}");
+                let expected = "write an address of this machine, or leave it out";
+                missing.push((key, what, expected.to_owned()));
+            }
+        }
+    }
+    missing
 }

@@ -16,7 +16,7 @@ pub(super) fn file(stand: &Stand) -> Result<String> {
 }
 
 /// Replaces `old` by `new` in the file and has it read; returns once that is done, applied or refused.
-pub(super) async fn change(stand: &mut Stand, old: &str, new: &str) -> Result<()> {
+pub(crate) async fn change(stand: &mut Stand, old: &str, new: &str) -> Result<()> {
     let text = file(stand)?;
     ensure!(text.contains(old), "the file has no {old:?}:\n{text}");
     reload(stand, &text.replace(old, new)).await
@@ -112,6 +112,11 @@ pub(super) fn unusable(
             "port",
             with(&read.to_string(), &taken.to_string()),
             "router.yml:6: listeners.read.bind: cannot listen on",
+        ),
+        (
+            "source",
+            with("to: primary", "to: primary, source: 192.0.2.1"),
+            "router.yml:5: listeners.write.source: cannot connect from 192.0.2.1",
         ),
         (
             "namespace",

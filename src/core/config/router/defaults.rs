@@ -106,6 +106,7 @@ impl Listener {
             on_leave: to.default_on_leave(),
             connect_timeout: Duration::from_secs(4),
             retries: 2,
+            source: Vec::new(),
             client_idle: None,
             keepalive: Keepalive::default(),
             user_timeout: Duration::from_secs(15 * 60),

@@ -130,6 +130,9 @@ fn listener(page: &mut Page, listener: &Listener) {
             listener.retries
         ),
     );
+    if !listener.source.is_empty() {
+        page.line("connects from", joined(&listener.source));
+    }
     let idle = listener
         .client_idle
         .map_or_else(|| "no limit".to_owned(), time);

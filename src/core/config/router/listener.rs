@@ -1,6 +1,7 @@
 //! A listener's section, and the addresses it may listen on.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -130,11 +131,35 @@ fn connect(section: &mut Section<'_, '_>, listener: &mut Listener) {
     let timeout = duration_within(MILLISECOND..=HOUR);
     section.set("connect_timeout", &mut listener.connect_timeout, timeout);
     section.set("retries", &mut listener.retries, whole(0..=100));
+    listener.source = sources(section);
     let timeout = duration_within(Duration::from_secs(1)..=24 * HOUR);
     section.set("user_timeout", &mut listener.user_timeout, timeout);
     if let Some(section) = section.section("keepalive") {
         listener.keepalive = keepalive(section);
     }
+}
+
+/// The addresses to connect from; each is one of this machine's, which only the machine can tell.
+fn sources(section: &mut Section<'_, '_>) -> Vec<IpAddr> {
+    let sources = section.list("source", source).unwrap_or_default();
+    let named_before = |(at, ip): (usize, &IpAddr)| sources.iter().take(at).any(|it| it == ip);
+    if sources.iter().enumerate().any(named_before) {
+        section.refuse("source", "names an address twice", "name each one once");
+    }
+    sources
+}
+
+fn source(node: &Node) -> Result<IpAddr, Wrong> {
+    let expected = "write an address of this machine (10.0.0.1), without a port, or leave it out";
+    let wrong = || Wrong::no("address to connect from", node, expected);
+    let Value::Text(text) = &node.value else {
+        return Err(wrong());
+    };
+    let ip: IpAddr = text.parse().map_err(|_| wrong())?;
+    if ip.is_unspecified() || ip.is_multicast() {
+        return Err(wrong());
+    }
+    Ok(ip)
 }
 
 fn keepalive(mut section: Section<'_, '_>) -> Keepalive {

@@ -41,7 +41,7 @@ proptest! {
     #[test]
     fn no_value_of_any_key_makes_the_reader_panic(
         key in prop::sample::select(vec![
-            "bind", "to", "hold", "max_lag", "tags", "weights", "backup", "keepalive", "maxconn", "retries",
+            "bind", "to", "hold", "max_lag", "tags", "weights", "backup", "keepalive", "maxconn", "retries", "source",
         ]),
         value in prop::sample::select(vec![
             "", "~", "on", "-1", "1e999", "1.0e+300", ".nan", ".inf", "9999999999999TB", "[]", "{}", "[[]]",

@@ -201,6 +201,28 @@ fn a_listener_listens_where_it_is_told() {
 }
 
 #[test]
+fn members_are_connected_to_from_one_address_or_several_or_wherever() {
+    let sources = |keys: &str| {
+        let listener = listener(keys);
+        let sources: Vec<String> = listener.source.iter().map(ToString::to_string).collect();
+        sources.join(" ")
+    };
+    assert_eq!(sources(""), "");
+    assert_eq!(sources("source: 10.0.0.1"), "10.0.0.1");
+    assert_eq!(
+        sources("source: [10.0.0.1, \"fd00::1\"]"),
+        "10.0.0.1 fd00::1"
+    );
+    let text = MINIMAL.replace("write: {}", "write: {source: [10.0.0.1, \"fd00::1\"]}");
+    let shown = describe(&good(&text));
+    assert!(
+        shown.contains("connects from         10.0.0.1, fd00::1\n"),
+        "{shown}"
+    );
+    assert!(!describe(&good(MINIMAL)).contains("connects from"));
+}
+
+#[test]
 fn etcd_is_found_by_the_keys_of_patroni() {
     let etcd = |keys: &str| {
         let text = MINIMAL.replace("{hosts: 10.1.0.10}", &format!("{{{keys}}}"));

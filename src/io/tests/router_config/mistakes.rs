@@ -85,6 +85,21 @@ fn what_does_not_fit_together_is_refused() {
         ),
         (
             "read",
+            "source: 0.0.0.0",
+            "source: \"0.0.0.0\" is no address to connect from; write an address of this machine (10.0.0.1), without a port, or leave it out",
+        ),
+        (
+            "read",
+            "source: [10.0.0.1, '10.0.0.2:99']",
+            "source[1]: \"10.0.0.2:99\" is no address to connect from; write an address of this machine (10.0.0.1), without a port, or leave it out",
+        ),
+        (
+            "read",
+            "source: [\"::1\", 10.0.0.1, \"0:0::1\"]",
+            "source: names an address twice; name each one once",
+        ),
+        (
+            "read",
             "keepalive: {idle: 1.5}",
             "keepalive.idle: 1.5 is no whole number of seconds; write whole seconds: the kernel counts no others",
         ),
