@@ -31,6 +31,8 @@ pub struct Seat {
     pub total: AtomicU64,
     /// When a session last had reason to doubt the target, in nanoseconds since boot.
     doubted: AtomicU64,
+    /// Until when nobody connects, since this machine has nothing left to connect with; in nanoseconds since boot.
+    rests: AtomicU64,
     /// Fires when its sessions are to end: because routing says so, or because the program ends. One switch, since a
     /// session that waits for two has twice the waiting in it.
     over: CancellationToken,
@@ -44,6 +46,7 @@ impl Seat {
             sessions: AtomicU32::new(0),
             total: AtomicU64::new(0),
             doubted: AtomicU64::new(0),
+            rests: AtomicU64::new(0),
             over: ending.child_token(),
             because: OnceLock::new(),
         }
@@ -51,8 +54,19 @@ impl Seat {
 
     /// Notes that a session had reason to doubt the target just now.
     pub fn doubt(&self, now: Moment) {
-        let nanos = u64::try_from(now.since_boot().as_nanos()).unwrap_or(u64::MAX);
-        self.doubted.fetch_max(nanos, Ordering::Relaxed);
+        self.doubted.fetch_max(nanos(now), Ordering::Relaxed);
+    }
+
+    /// Has nobody connect until then. It costs the kernel a look at every port to find that none is left: that is done now
+    /// and then, not by every client who waits for one.
+    pub fn rest(&self, until: Moment) {
+        self.rests.fetch_max(nanos(until), Ordering::Relaxed);
+    }
+
+    /// Whether nobody is to connect now.
+    #[must_use]
+    pub fn rests(&self, now: Moment) -> bool {
+        self.rests.load(Ordering::Relaxed) > nanos(now)
     }
 
     /// When a session last had reason to doubt the target; at boot, if never.
@@ -78,6 +92,10 @@ impl Seat {
         let _ = self.because.set(because);
         self.over.cancel();
     }
+}
+
+fn nanos(moment: Moment) -> u64 {
+    u64::try_from(moment.since_boot().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A pool with its seats.

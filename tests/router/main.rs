@@ -20,6 +20,7 @@ mod reload;
 mod routing;
 mod rude_clients;
 mod silence;
+mod source;
 mod stand;
 mod systemd;
 mod tls;

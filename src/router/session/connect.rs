@@ -14,6 +14,7 @@ use trunkline_io::clock;
 use super::ending::Ending;
 use crate::door::{Counted, Door, Held, SeatTaken};
 use crate::published::Seat;
+use crate::socket::Unconnected;
 use crate::stream::Stream;
 use crate::{metrics, socket};
 
@@ -84,8 +85,17 @@ impl Search {
                     return Ok(connected);
                 }
                 Attempt::Refused(because) => return Err(Ending::NoTarget(because)),
-                Attempt::NoTarget(because) => self.hold(because, time, None).await?,
-                Attempt::NotNow(because) => self.hold(because, time, Some(TRY_AGAIN)).await?,
+                Attempt::NoTarget(because) => {
+                    self.hold(Ending::NoTarget(because), time, None).await?;
+                }
+                Attempt::NotNow(because) => {
+                    let ending = Ending::NoTarget(because);
+                    self.hold(ending, time, Some(TRY_AGAIN)).await?;
+                }
+                Attempt::NothingLeft => {
+                    self.hold(Ending::NothingLeft, time, Some(TRY_AGAIN))
+                        .await?;
+                }
                 Attempt::Doubted(because) => {
                     let Some(left) = self.left(time.max(DOUBT))? else {
                         return Err(Ending::NoTarget(because));
@@ -133,10 +143,12 @@ impl Search {
             }
             Verdict::Route => {}
         }
-        let failed = |seat: &Arc<Seat>| self.failed.contains(&seat.target.member);
+        let now = clock::now();
+        let mut nothing_left = lane.targets.iter().any(|seat| seat.rests(now));
+        let is_left_alone = |seat: &Seat| self.failed.contains(&seat.target.member);
         let places = lane.targets.iter().enumerate();
         let mut tried: Vec<usize> = places
-            .filter(|(_, seat)| failed(seat))
+            .filter(|(_, seat)| is_left_alone(seat) || seat.rests(now))
             .map(|(place, _)| place)
             .collect();
         for _ in 0..=self.door.config.retries {
@@ -165,16 +177,23 @@ impl Search {
             if lane.pool.waits_for_evidence(self.doubted(seat)) {
                 return Attempt::Doubted(snapshot.table.primary.because());
             }
-            if let Some(connected) = self.connect(seat).await {
+            match self.connect(seat).await {
                 // Connecting takes time, and a router may be frozen meanwhile: what was proven then is looked up now.
-                return if self.is_routed_to(seat) {
-                    Attempt::Connected(connected)
-                } else {
-                    Attempt::NotNow(snapshot.table.primary.because())
-                };
+                Tried::Connected(_) if !self.is_routed_to(seat) => {
+                    return Attempt::NotNow(snapshot.table.primary.because());
+                }
+                Tried::Connected(connected) => return Attempt::Connected(connected),
+                Tried::Failed => self.lost(seat),
+                // There may be enough for another member: ports are counted for each.
+                Tried::NothingLeft => {
+                    seat.rest(clock::now().after(TRY_AGAIN));
+                    nothing_left = true;
+                }
             }
-            self.lost(seat);
             tried.push(place);
+        }
+        if nothing_left {
+            return Attempt::NothingLeft;
         }
         Attempt::NotNow(Because::EmptyPool)
     }
@@ -189,8 +208,10 @@ impl Search {
         })
     }
 
-    async fn connect(&self, seat: &Arc<Seat>) -> Option<Connected> {
-        let taken = Counted::below(SeatTaken(Arc::clone(seat)), u32::MAX)?;
+    async fn connect(&self, seat: &Arc<Seat>) -> Tried {
+        let Some(taken) = Counted::below(SeatTaken(Arc::clone(seat)), u32::MAX) else {
+            return Tried::Failed;
+        };
         let began = clock::now();
         let connecting = timeout(
             self.door.config.connect_timeout,
@@ -198,39 +219,46 @@ impl Search {
         );
         let outcome = tokio::select! {
             biased;
-            () = seat.over().cancelled() => return None,
+            () = seat.over().cancelled() => return Tried::Failed,
             outcome = connecting => outcome,
         };
-        let failed = match outcome {
+        let (tried, because) = match outcome {
             Ok(Ok(stream)) => {
                 metrics::connected(&self.door, clock::now().since(began));
+                self.door.admission.connected();
                 seat.total.fetch_add(1, Ordering::Relaxed);
-                return Some(Connected {
+                return Tried::Connected(Connected {
                     stream,
                     seat: Arc::clone(seat),
                     _taken: taken,
                 });
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!(
-                "no connection within {:?}",
-                self.door.config.connect_timeout
-            ),
+            Ok(Err(Unconnected::Lacking(what))) => {
+                let (at, member) = (&self.door.config.name, &seat.target.member);
+                self.door.admission.connect_failed(at, member, &what);
+                (Tried::NothingLeft, what)
+            }
+            Ok(Err(Unconnected::Failed(error))) => (Tried::Failed, error.to_string()),
+            Err(_) => {
+                let within = self.door.config.connect_timeout;
+                (Tried::Failed, format!("no connection within {within:?}"))
+            }
         };
         metrics::connect_failed(&self.door);
-        tracing::debug!(listener = self.door.config.name, member = %seat.target.member, address = %seat.target.address, "connecting failed: {failed}");
-        None
+        tracing::debug!(listener = self.door.config.name, member = %seat.target.member, address = %seat.target.address, "connecting failed: {because}");
+        tried
     }
 
-    /// Holds the client until there is another decision, or for `pause`; no longer than `longest` in all.
+    /// Holds the client until there is another decision, or for `pause`; no longer than `longest` in all, which is its
+    /// `ending`.
     async fn hold(
         &mut self,
-        because: Because,
+        ending: Ending,
         longest: Duration,
         pause: Option<Duration>,
     ) -> Result<(), Ending> {
         let Some(left) = self.left(longest)? else {
-            return Err(Ending::NoTarget(because));
+            return Err(ending);
         };
         // Members that failed are tried again when their rest is over; a decision wakes at once.
         let rest = self.rest_until.since(clock::now());
@@ -263,6 +291,15 @@ impl Search {
     }
 }
 
+/// What came of one connection.
+enum Tried {
+    Connected(Connected),
+    /// The member did not take it, or its sessions were ended.
+    Failed,
+    /// This machine has nothing left to connect to it with.
+    NothingLeft,
+}
+
 enum Attempt {
     Connected(Connected),
     /// There is no target; a decision will say when there is one.
@@ -273,6 +310,8 @@ enum Attempt {
     Doubted(Because),
     /// Every target has as many sessions as it may.
     Full,
+    /// This machine has nothing left to connect to any target with.
+    NothingLeft,
     /// There will be no target.
     Refused(Because),
 }

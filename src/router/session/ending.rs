@@ -27,6 +27,8 @@ pub enum Ending {
     Cancel,
     /// No target was found within the hold; the client was told.
     NoTarget(Because),
+    /// The router's machine had nothing left to connect with within the hold; the client was told.
+    NothingLeft,
     /// Too many clients wait already; the client was told.
     TooManyHeld,
     /// Too many sessions; the client was told.
@@ -46,6 +48,7 @@ impl Ending {
             Self::Killed(_) => "DD",
             Self::ShutDown => "KD",
             Self::NoTarget(_) => "sQ",
+            Self::NothingLeft => "RC",
             Self::TooManyHeld | Self::TooManySessions => "PQ",
         }
     }
@@ -64,6 +67,7 @@ impl Ending {
             Self::ShutDown => "shut_down",
             Self::Cancel => "cancel",
             Self::NoTarget(_) => "no_target",
+            Self::NothingLeft => "nothing_left",
             Self::TooManyHeld => "too_many_held",
             Self::TooManySessions => "too_many_sessions",
         }
@@ -84,6 +88,9 @@ impl fmt::Display for Ending {
             Self::ShutDown => f.write_str("the router stopped"),
             Self::Cancel => f.write_str("a cancel request, passed on"),
             Self::NoTarget(because) => write!(f, "refused after the hold: {because}"),
+            Self::NothingLeft => {
+                f.write_str("refused: the router's machine has nothing left to connect with")
+            }
             Self::TooManyHeld => f.write_str("refused: too many clients wait already"),
             Self::TooManySessions => f.write_str("refused: maxconn reached"),
         }

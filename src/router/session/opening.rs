@@ -312,7 +312,10 @@ impl<'r> Opening<'r> {
         };
         if matches!(
             ending,
-            Ending::NoTarget(_) | Ending::TooManyHeld | Ending::TooManySessions
+            Ending::NoTarget(_)
+                | Ending::NothingLeft
+                | Ending::TooManyHeld
+                | Ending::TooManySessions
         ) {
             self.door.count.refused.fetch_add(1, Ordering::Relaxed);
         }

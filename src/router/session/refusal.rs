@@ -22,6 +22,14 @@ pub(super) fn error(ending: &Ending, door: &Door) -> Option<Vec<u8>> {
                 "Trunkline holds new connections while there is no server; the hold has ended without one.",
             ),
         ),
+        Ending::NothingLeft => startup::fatal(
+            "53300",
+            &format!(
+                "no connection to a server of cluster \"{}\": the router's machine has no source port left for it",
+                door.cluster
+            ),
+            Some("The servers are not to blame. The router's log says what there is none of."),
+        ),
         Ending::TooManyHeld => startup::fatal(
             "53300",
             &format!(

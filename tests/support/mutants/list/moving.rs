@@ -79,10 +79,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
         says: "lets a client stay where it is not routed to any more since it began to connect",
         file: CONNECT,
         edits: &[(
-            "if self.is_routed_to(seat) {",
-            "if self.is_routed_to(seat) || true {",
+            "Tried::Connected(_) if !self.is_routed_to(seat) =>",
+            "Tried::Connected(_) if false =>",
         )],
         tests: Tests::Library("publishing"),
+    },
+    Mutant {
+        says: "blames a member for a port that this machine does not have",
+        file: CONNECT,
+        edits: &[("(Tried::NothingLeft, what)", "(Tried::Failed, what)")],
+        tests: Tests::Router(&["where_no_port_is_left"]),
     },
     Mutant {
         says: "holds clients without end",
