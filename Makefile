@@ -11,7 +11,7 @@ TARGET = $(shell cargo metadata --format-version 1 --no-deps | sed 's/.*"target_
 FAULTS = $(TARGET)/tmp/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutants lint figures bench audit
+.PHONY: help demo test soak mutants lint figures bench audit
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -28,6 +28,11 @@ test: ## everything, real clusters included; at the end, what each fault cost
 	@rm -rf $(FAULTS)
 	@status=0; RUST_LIB_BACKTRACE=0 cargo test --workspace || status=$$?; \
 	echo; $(TARGET)/debug/trunkline-faults $(FAULTS) || [ $$status -ne 0 ] || status=1; exit $$status
+
+# The tests are those of `make test` in tests/soak; a release build serves about twice as fast.
+soak: ## a million short sessions, a hundred rounds of random traffic: what the router keeps of them (release build)
+	@$(SETUP)
+	SESSIONS=$${SESSIONS:-1000000} SEEDS=$${SEEDS:-100} cargo test --release --package trunkline --test soak -- --nocapture
 
 mutants: ## break the decisions on purpose: a test catches each (ONLY=part of a name; about ten minutes)
 	@$(SETUP)

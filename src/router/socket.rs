@@ -153,14 +153,14 @@ pub fn care(stream: &Stream, config: &Listener) -> io::Result<()> {
         Stream::Unix(_) => return Ok(()),
     };
     let socket = SockRef::from(stream);
-    // The one question that tells: nobody's default is anything but none.
-    if socket.tcp_user_timeout()?.is_some() {
+    // Keepalive is off unless somebody turned it on; that may have been the service manager, with times of its own.
+    if socket.keepalive()? && socket.tcp_keepalive_time()? == config.keepalive.idle {
         return Ok(());
     }
     set(&socket, config)
 }
 
-/// No delay, keepalive, and a bound for what stays unacknowledged.
+/// No delay, keepalive, and a bound for what stays unacknowledged where one is configured.
 fn set(socket: &SockRef<'_>, config: &Listener) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
@@ -168,7 +168,9 @@ fn set(socket: &SockRef<'_>, config: &Listener) -> io::Result<()> {
         .with_interval(config.keepalive.interval)
         .with_retries(config.keepalive.probes);
     socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(config.user_timeout))
+    // With one, Linux ends an idle connection to a dead peer only when it has passed, however many keepalive probes went
+    // unanswered: none is set unless it was asked for.
+    socket.set_tcp_user_timeout(config.user_timeout)
 }
 
 /// Have the peer see a reset when this socket is closed, instead of an end in order. Unix sockets know no reset: there
@@ -241,7 +243,7 @@ mod tests {
             && socket.tcp_keepalive_time().unwrap() == idle
             && socket.tcp_keepalive_interval().unwrap() == interval
             && socket.tcp_keepalive_retries().unwrap() == probes
-            && socket.tcp_user_timeout().unwrap() == Some(config.user_timeout)
+            && socket.tcp_user_timeout().unwrap() == config.user_timeout
     }
 
     /// A client in the queue of `doorstep`, and its accepted socket.
@@ -269,7 +271,7 @@ mod tests {
             assert!(has_care(&stream, &config));
             // A reload.
             config.keepalive.idle += Duration::from_secs(7);
-            config.user_timeout += Duration::from_secs(7);
+            config.user_timeout = Some(Duration::from_secs(67));
             pass_on_care(&doorstep, &config);
             let (_client, stream) = let_in(&doorstep).await;
             assert!(has_care(&stream, &config));

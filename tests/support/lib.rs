@@ -27,6 +27,7 @@ pub mod process;
 pub mod router;
 pub mod sockets;
 pub mod stand;
+pub mod vitals;
 pub mod wait;
 pub mod workdir;
 pub mod writer;

@@ -85,6 +85,19 @@ impl Wire {
             .unwrap_or_else(|panic| resume_unwind(panic))
     }
 
+    /// Does `work` on a host: a socket it opens stays there, whoever uses it later.
+    pub fn on_host<T: Send>(&self, host: u8, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let namespace = self.namespace(host)?;
+        let there = || {
+            namespace
+                .enter()
+                .with_context(|| format!("moving to host {host}"))?;
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(there).join())
+            .unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
     /// The number of a host on this wire.
     pub fn number(&self, host: IpAddr) -> Result<u8> {
         let found = self
@@ -264,12 +277,8 @@ mod tests {
     }
 
     fn listen(wire: &Wire, host: u8) -> std::net::TcpListener {
-        let namespace = wire.namespace(host).unwrap();
-        let bind = || {
-            namespace.enter().unwrap();
-            std::net::TcpListener::bind((address(host), 5432)).unwrap()
-        };
-        std::thread::scope(|scope| scope.spawn(bind).join().unwrap())
+        let bind = || Ok(std::net::TcpListener::bind((address(host), 5432))?);
+        wire.on_host(host, bind).unwrap()
     }
 
     #[test]

@@ -109,7 +109,8 @@ impl Listener {
             source: Vec::new(),
             client_idle: None,
             keepalive: Keepalive::default(),
-            user_timeout: Duration::from_secs(15 * 60),
+            // With one, Linux no longer counts keepalive probes: a dead peer would be found when it has passed.
+            user_timeout: None,
         }
     }
 }

@@ -138,16 +138,16 @@ fn listener(page: &mut Page, listener: &Listener) {
         .map_or_else(|| "no limit".to_owned(), time);
     page.line("idle session", idle);
     let alive = &listener.keepalive;
-    page.line(
-        "keepalive",
-        format!(
-            "after {}, {} probes {} apart; unacknowledged data {}",
-            time(alive.idle),
-            alive.probes,
-            time(alive.interval),
-            at_most(listener.user_timeout),
-        ),
-    );
+    let (after, between) = (time(alive.idle), time(alive.interval));
+    let probes = match listener.user_timeout {
+        None => format!("{} probes {between} apart", alive.probes),
+        Some(timeout) => format!("probes {between} apart until {}", time(timeout)),
+    };
+    page.line("keepalive", format!("after {after}, {probes}"));
+    let unacknowledged = listener
+        .user_timeout
+        .map_or_else(|| "as the system has it".to_owned(), at_most);
+    page.line("unacknowledged data", unacknowledged);
 }
 
 /// What decides between several members; one that holds the lock is not chosen.

@@ -132,7 +132,10 @@ fn connect(section: &mut Section<'_, '_>, listener: &mut Listener) {
     section.set("connect_timeout", &mut listener.connect_timeout, timeout);
     section.set("retries", &mut listener.retries, whole(0..=100));
     listener.source = sources(section);
-    let timeout = duration_within(Duration::from_secs(1)..=24 * HOUR);
+    let timeout = |node: &Node| match or_off(node)? {
+        None => Ok(None),
+        Some(_) => duration_within(Duration::from_secs(1)..=24 * HOUR)(node).map(Some),
+    };
     section.set("user_timeout", &mut listener.user_timeout, timeout);
     if let Some(section) = section.section("keepalive") {
         listener.keepalive = keepalive(section);

@@ -91,7 +91,22 @@ fn defaults_follow_what_a_listener_routes_to() {
         );
         assert_eq!((listener.hold.number, listener.retries), (10_000, 2));
         assert_eq!(listener.connect_timeout, seconds(4));
-        assert_eq!(listener.user_timeout, seconds(900));
+        assert_eq!(listener.user_timeout, None);
+    }
+}
+
+/// Linux ends an idle connection to a dead peer by the user timeout, where there is one, and by keepalive's probes only
+/// where there is none.
+#[test]
+fn keepalive_counts_its_probes_unless_a_user_timeout_is_asked_for() {
+    let cases = [
+        ("user_timeout: off", None),
+        ("user_timeout: 0", None),
+        ("user_timeout: 45s", Some(Duration::from_secs(45))),
+    ];
+    for (written, meant) in cases {
+        let listener = listener(&format!("to: primary, {written}"));
+        assert_eq!(listener.user_timeout, meant, "{written}");
     }
 }
 
