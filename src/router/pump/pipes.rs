@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice,
@@ -17,17 +17,19 @@ use crate::stream::Stream;
 
 /// How large a pipe is wanted: the most an unprivileged process may ask for (`fs.pipe-max-size`), and the most that
 /// is ever in one.
-pub(super) const SIZE: usize = 1024 * 1024;
+const SIZE: usize = 1024 * 1024;
 /// Past `fs.pipe-user-pages-soft` the kernel makes smaller pipes without a word. Below this they are worse than
 /// copying.
 const LEAST: usize = 64 * 1024;
 /// How many pipes a process may have unless it was told otherwise.
 const MOST: u32 = 64;
+
 /// How many empty ones a thread keeps: each costs ten kilobytes of kernel memory, and one is enough for all of its
 /// directions that are not stalled.
 const SPARE: usize = 4;
 
 static ALLOWED: AtomicU32 = AtomicU32::new(MOST);
+static WANTED: AtomicUsize = AtomicUsize::new(SIZE);
 static OPEN: AtomicU32 = AtomicU32::new(0);
 static DENIED: AtomicU64 = AtomicU64::new(0);
 static SHRUNK: AtomicU64 = AtomicU64::new(0);
@@ -43,13 +45,19 @@ pub struct Pipes {
     pub open: u32,
     /// How often there was none to be had, since the start.
     pub denied: u64,
-    /// How many were smaller than wanted, since the start.
+    /// How many the kernel made smaller than wanted, since the start.
     pub shrunk: u64,
 }
 
-/// Sets how many pipes the process may have. Those it has already stay until they are empty.
+/// Sets how many pipes the process may have, two descriptors each. Those it has already stay until they are empty.
 pub fn allow(pipes: u32) {
     ALLOWED.store(pipes, Ordering::Relaxed);
+}
+
+/// Sets how many bytes a pipe made from now on is to hold, if not [the most there can be](SIZE). It is used if it is
+/// granted that or [enough](LEAST).
+pub fn want(bytes: usize) {
+    WANTED.store(bytes.min(SIZE), Ordering::Relaxed);
 }
 
 /// How it stands now.
