@@ -24,7 +24,7 @@ use trunkline_io::shutdown::Tasks;
 
 use crate::control::Running;
 use crate::door::Door;
-use crate::doorstep::{Client, Doorstep, is_of_one_client};
+use crate::doorstep::{Doorstep, is_of_one_client};
 use crate::metrics::Gauges;
 use crate::stream::Stream;
 
@@ -134,8 +134,13 @@ pub async fn serve(listener: Arc<Doorstep>, admin: Arc<Admin>, stop: Cancellatio
             () = stop.cancelled() => return,
             accepted = watched.accept(&mut clients, 1) => accepted,
         };
-        let accepted =
-            accepted.and_then(|()| clients.drain(..).map(Client::stream).next().transpose());
+        let accepted = accepted.and_then(|()| {
+            clients
+                .drain(..)
+                .map(|client| client.socket.stream())
+                .next()
+                .transpose()
+        });
         match accepted {
             Ok(None) => {}
             Ok(Some(client)) => {

@@ -60,8 +60,10 @@ impl Doorstep {
         let (socket, address) = acceptfrom_with(self, flags)?;
         Ok(Client {
             peer: Peer::of(socket.as_fd(), address),
-            is_tcp: matches!(self, Self::Tcp(_)),
-            socket,
+            socket: match self {
+                Self::Tcp(_) => Accepted::Tcp(socket),
+                Self::Unix { .. } => Accepted::Unix(socket),
+            },
         })
     }
 
@@ -125,25 +127,33 @@ impl Watched {
     }
 }
 
-/// A client that was accepted. No runtime knows of it yet: it may be handed to any.
+/// A client that was accepted.
 #[derive(Debug)]
 pub struct Client {
     /// Who it is.
     pub peer: Peer,
-    is_tcp: bool,
-    socket: OwnedFd,
+    /// Its socket.
+    pub socket: Accepted,
 }
 
-impl Client {
-    /// Its connection, watched by the runtime that runs this.
+/// A connection that no runtime knows of yet: it may be handed to any.
+#[derive(Debug)]
+pub enum Accepted {
+    /// Over a network.
+    Tcp(OwnedFd),
+    /// Within this machine.
+    Unix(OwnedFd),
+}
+
+impl Accepted {
+    /// The connection, watched by the runtime that runs this.
     ///
     /// # Errors
     /// When the system has no place for one more socket to be watched.
     pub fn stream(self) -> io::Result<Stream> {
-        if self.is_tcp {
-            TcpStream::from_std(self.socket.into()).map(Stream::Tcp)
-        } else {
-            UnixStream::from_std(self.socket.into()).map(Stream::Unix)
+        match self {
+            Self::Tcp(socket) => TcpStream::from_std(socket.into()).map(Stream::Tcp),
+            Self::Unix(socket) => UnixStream::from_std(socket.into()).map(Stream::Unix),
         }
     }
 }
@@ -301,7 +311,7 @@ mod tests {
         assert_eq!(seen, [2, 4, 5]);
         for (client, waited) in clients.into_iter().zip(waiting) {
             assert_eq!(client.peer, Peer::Tcp(waited.local_addr().unwrap()));
-            assert!(matches!(client.stream(), Ok(Stream::Tcp(_))));
+            assert!(matches!(client.socket.stream(), Ok(Stream::Tcp(_))));
         }
     }
 

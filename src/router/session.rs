@@ -14,11 +14,11 @@ use std::time::Duration;
 use trunkline_core::Moment;
 use trunkline_io::clock;
 
-use crate::door::{Door, Place};
-use crate::doorstep::Client;
+use crate::door::{Counted, Door, Place, SeatTaken};
+use crate::doorstep::{Accepted, Client};
 use crate::peer::Peer;
 use crate::published::Seat;
-use crate::pump::{Pump, Remains};
+use crate::pump::Pump;
 use crate::session::connect::Connected;
 use crate::session::ending::Ending;
 use crate::session::opening::{Opened, Opening};
@@ -42,7 +42,7 @@ pub fn serve(
 ) -> impl Future<Output = ()> + Send + 'static {
     let mut session = Session {
         report: Report::new(client.peer),
-        client: Some(client),
+        socket: Some(client.socket),
         place: Some(place),
         door,
     };
@@ -56,7 +56,7 @@ pub fn serve(
 /// Tells a client that there are too many already.
 pub async fn too_many(client: Client, door: Arc<Door>) {
     let mut report = Report::new(client.peer);
-    let Some(client) = entered(client, &door) else {
+    let Some(client) = entered(client.socket, &door) else {
         return;
     };
     let mut opening = Opening::new(client, &door, &mut report);
@@ -68,7 +68,7 @@ pub async fn too_many(client: Client, door: Arc<Door>) {
 struct Session {
     door: Arc<Door>,
     /// Until it begins.
-    client: Option<Client>,
+    socket: Option<Accepted>,
     /// Until a client is told that it was killed.
     place: Option<Place>,
     report: Report,
@@ -107,52 +107,40 @@ impl Report {
 impl Session {
     /// How it ended; `None` if it never began.
     async fn run(&mut self) -> Option<Ending> {
-        let client = entered(self.client.take()?, &self.door)?;
-        // Opening needs far more memory than pumping: it is boxed, and gone before the first byte is pumped.
+        let client = entered(self.socket.take()?, &self.door)?;
+        // Opening needs far more memory than pumping: it is boxed, and gone before the first byte is pumped. So is all
+        // that comes after: it is needed once, and for a moment.
         let opened = Box::pin(Opening::new(client, &self.door, &mut self.report).run()).await;
-        let (ending, remains) = match opened {
-            Ok(opened) => self.pump(opened).await,
+        let mut flow = match opened {
+            Ok(opened) => Flow::new(opened, &self.report.traffic),
             Err(ending) => return Some(ending),
         };
-        if let Some(remains) = remains {
-            remains.clear_away().await;
+        let ending = flow.run(&self.door).await;
+        if matches!(ending, Ending::Killed(_) | Ending::ShutDown) {
+            Box::pin(self.end(flow, &ending)).await;
         }
         Some(ending)
     }
 
-    /// Pumps to the end; what is left is to be cleared away later.
-    async fn pump(&mut self, opened: Opened) -> (Ending, Option<Remains>) {
-        let Opened { client, server } = opened;
-        let Connected {
-            stream,
-            seat,
+    /// Has a client whose session was ended see that, and clears away what is left.
+    async fn end(&mut self, flow: Flow, ending: &Ending) {
+        let Flow {
+            mut pump,
+            seat: _seat,
             _taken,
-        } = server;
-        let mut pump = Pump::new(client, stream, Arc::clone(&self.report.traffic));
-        let door = &self.door;
-        // One session was told to go, or the server is stopping: it is asked before anybody else is sent there. A new
-        // login inside TLS would be refused where the router cannot see it.
-        let began = clock::now();
-        let server_ended = || {
-            // Who is turned away at the login (a wrong password, say) is no reason to doubt anybody.
-            if clock::now().since(began) >= LOGIN {
-                door.doubt(&seat);
-            }
-        };
-        let ending = tokio::select! {
-            biased;
-            () = seat.over().cancelled() => why(&seat, door),
-            ending = pump.run(door.config.client_idle, server_ended) => return (ending, None),
-        };
+            began: _,
+        } = flow;
         if matches!(ending, Ending::Killed(_)) {
-            door.count.killed.fetch_add(1, Ordering::Relaxed);
+            self.door.count.killed.fetch_add(1, Ordering::Relaxed);
         }
         pump.deliver().await;
         // The place is free before the client can know: it may come again at once.
         self.place = None;
         let remains = pump.close();
         // Whoever comes has descriptors beside those that are cleared away later.
-        (ending, self.door.is_half_empty().then_some(remains))
+        if self.door.is_half_empty() {
+            remains.clear_away().await;
+        }
     }
 
     /// Writes its line in the log.
@@ -175,6 +163,49 @@ impl Session {
     }
 }
 
+/// A session that has a server.
+struct Flow {
+    pump: Pump,
+    seat: Arc<Seat>,
+    _taken: Counted<SeatTaken>,
+    began: Moment,
+}
+
+impl Flow {
+    fn new(opened: Opened, traffic: &Arc<Traffic>) -> Self {
+        let Opened { client, server } = opened;
+        let Connected {
+            stream,
+            seat,
+            _taken,
+        } = server;
+        Self {
+            pump: Pump::new(client, stream, Arc::clone(traffic)),
+            seat,
+            _taken,
+            began: clock::now(),
+        }
+    }
+
+    /// Pumps until one side ends, or the session is over for another reason.
+    async fn run(&mut self, door: &Door) -> Ending {
+        let (seat, began) = (&self.seat, self.began);
+        // One session was told to go, or the server is stopping: it is asked before anybody else is sent there. A new
+        // login inside TLS would be refused where the router cannot see it.
+        let server_ended = || {
+            // Who is turned away at the login (a wrong password, say) is no reason to doubt anybody.
+            if clock::now().since(began) >= LOGIN {
+                door.doubt(seat);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = seat.over().cancelled() => why(seat, door),
+            ending = self.pump.run(door.config.client_idle, server_ended) => ending,
+        }
+    }
+}
+
 /// Why the sessions of a seat are over.
 fn why(seat: &Seat, door: &Door) -> Ending {
     match seat.because() {
@@ -185,8 +216,8 @@ fn why(seat: &Seat, door: &Door) -> Ending {
 }
 
 /// The client's connection, with care taken of its socket; `None` if there is nothing to be served.
-fn entered(client: Client, door: &Door) -> Option<Stream> {
-    match client.stream() {
+fn entered(socket: Accepted, door: &Door) -> Option<Stream> {
+    match socket.stream() {
         // A client that takes none has left between the handshake and now.
         Ok(stream) => socket::care(&stream, &door.config).ok().map(|()| stream),
         Err(error) => {

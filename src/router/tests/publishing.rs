@@ -330,3 +330,17 @@ async fn a_killed_client_finds_its_place_free_when_it_returns() {
     assert!(matches!(end, Ok(0)), "{end:?}");
     assert_eq!(door.count.clients.load(Ordering::SeqCst), 0);
 }
+
+/// Two kibibytes of the process a session is the bar; the sockets' own state in tokio is half a kibibyte of it.
+const SESSION: usize = 1;
+
+#[tokio::test]
+async fn what_waits_while_a_session_is_idle_is_small() {
+    let mut seats = Seats::default();
+    let board = Board::new(snapshot(table(None, Moment::NEVER), &mut seats));
+    let door = door(&Arc::new(board));
+    let (_client, accepted) = client().await;
+    let session = session::serve(accepted, Arc::clone(&door), place(&door));
+    let size = std::mem::size_of_val(&session);
+    assert!(size <= SESSION, "{size} bytes");
+}

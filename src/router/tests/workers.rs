@@ -91,10 +91,13 @@ async fn a_worker_ends_and_drops_what_still_runs_on_it() {
 async fn a_worker_that_does_not_end_is_not_waited_for_without_a_bound() {
     let workers = Workers::start(Some(1)).unwrap();
     let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (begin, began) = oneshot::channel();
     let task = async move {
+        let _ = begin.send(());
         let _ = wait.recv_timeout(SOON);
     };
     Tasks::new().spawn_on(&workers.nth(0).runtime, "session", task);
+    timeout(SOON, began).await.unwrap().unwrap();
     assert!(!workers.end(Duration::from_millis(50)).await);
     drop(go);
 }

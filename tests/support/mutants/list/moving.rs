@@ -45,7 +45,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         says: "lets a session outlive its kill switch",
         file: SESSION,
-        edits: &[("() = seat.over().cancelled() => why(&seat, door),", "")],
+        edits: &[("() = seat.over().cancelled() => why(seat, door),", "")],
         tests: Tests::Router(&["a_lock_in_other_hands"]),
     },
     Mutant {
