@@ -54,9 +54,14 @@ figures: ## what the README claims, measured here beside libpq and HAProxy (abou
 	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline idle
 	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline kill
 
-bench: ## throughput and latency (not yet)
-	@echo "make bench: there are no benchmarks yet; 'make figures' measures failover" >&2
-	@exit 1
+# FULL=1 adds the long list, HAPROXY=/path another HAProxy, ONLY=rt16,bulk leaves out the rest, ROUNDS=9 takes more
+# time, JSON=file keeps every round, ARGS=... is for whatever else the program takes (trunkline-bench --help).
+bench: ## beside HAProxy and a direct connection: throughput, latency, CPU, memory (about eight minutes)
+	@$(SETUP) --bench
+	cargo build --release --package trunkline --bin trunkline --package trunkline-bench --bin trunkline-bench
+	@exec $(TARGET)/release/trunkline-bench --trunkline $(TARGET)/release/trunkline \
+		--haproxy haproxy $(if $(HAPROXY),--haproxy "$(HAPROXY)") $(if $(FULL),--full) \
+		$(if $(ONLY),--only "$(ONLY)") $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json "$(JSON)") $(ARGS)
 
 audit: ## bans, licences, sources and advisories (needs cargo-deny and its advisory database)
 	@command -v cargo-deny >/dev/null || { echo "make audit: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }

@@ -5,6 +5,7 @@
 #   setup.sh              everything
 #   setup.sh --build      only what building needs (protoc, a C compiler, cargo)
 #   setup.sh --figures    everything, and HAProxy to compare with
+#   setup.sh --bench      the same, for the benchmarks
 #   setup.sh --venv-path  print where the venv is (or would be), install nothing
 #
 # Packages come from apt (Debian 12 and 13; Ubuntu 24.04 should do), with sudo where we are not root.
@@ -24,7 +25,7 @@ main() {
     --build)
         packages_for_building
         ;;
-    --figures)
+    --figures | --bench)
         packages_for_building
         packages_for_running
         packages_for_figures
@@ -34,7 +35,7 @@ main() {
         venv_path
         ;;
     *)
-        fail "unknown option $1 (known: --build, --figures, --venv-path)"
+        fail "unknown option $1 (known: --build, --figures, --bench, --venv-path)"
         ;;
     esac
 }

@@ -1,0 +1,81 @@
+//! Whether a machine was quiet enough for its figures to mean anything.
+//!
+//! Two things tell. Others' processes and a hypervisor take processor time that the contenders share with client and
+//! server. And the direct connection, which has nothing to vary, varies: what troubles it troubles all, by what we
+//! cannot see. Ratios of one round stand a good deal of both, since all contenders meet the same minute.
+
+use crate::stats::Spread;
+
+/// Others may take this share of all processors, on average.
+const OTHERS: f64 = 0.10;
+/// The rounds of the direct connection may differ by so much of their median. Two shared processors on which nothing
+/// else runs show 5 to 20 %; a ratio of the same round moves by about a third of it.
+const SPREAD: f64 = 0.35;
+
+/// What was seen of the machine while a workload was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Noise {
+    /// The share of all processors that others took, on average over the rounds.
+    pub(crate) others: f64,
+    /// How far apart the direct connection's rounds are, as a share of their median; where it has a part.
+    pub(crate) spread: Option<f64>,
+}
+
+impl Noise {
+    pub(crate) fn of(others: &[f64], direct: &[f64]) -> Self {
+        let mean = others.iter().sum::<f64>() / others.len().max(1) as f64;
+        Self {
+            others: mean,
+            spread: Spread::of(direct).map(|spread| spread.relative()),
+        }
+    }
+
+    /// Why the figures say nothing; none if they do say something.
+    pub(crate) fn too_much(&self) -> Option<String> {
+        let mut reasons = Vec::new();
+        if self.others > OTHERS {
+            reasons.push(format!(
+                "other processes took {:.0} % of the machine (more than {:.0} %)",
+                100.0 * self.others,
+                100.0 * OTHERS
+            ));
+        }
+        if let Some(spread) = self.spread
+            && spread > SPREAD
+        {
+            reasons.push(format!(
+                "the direct connection's rounds are {:.0} % apart (more than {:.0} %)",
+                100.0 * spread,
+                100.0 * SPREAD
+            ));
+        }
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quiet_machine_is_believed() {
+        let noise = Noise::of(&[0.0, 0.2, 0.04], &[100.0, 95.0, 120.0]);
+        assert!((noise.others - 0.08).abs() < 1e-9);
+        assert_eq!(noise.too_much(), None);
+        assert_eq!(Noise::of(&[0.01], &[]).too_much(), None);
+    }
+
+    #[test]
+    fn others_that_take_a_part_of_the_machine_are_told_of() {
+        let told = Noise::of(&[0.1, 0.14], &[100.0]).too_much().unwrap();
+        assert!(told.contains("12 % of the machine"), "{told}");
+    }
+
+    #[test]
+    fn a_direct_connection_that_varies_is_told_of() {
+        let told = Noise::of(&[0.0], &[100.0, 60.0, 101.0]).too_much().unwrap();
+        assert!(told.contains("41 % apart"), "{told}");
+        let never = Noise::of(&[0.0], &[0.0, 0.0, 1.0]);
+        assert!(never.too_much().is_some(), "{never:?}");
+    }
+}
