@@ -101,6 +101,16 @@ impl<T, C> Observed<T, C> {
             Self::Unknown { since, .. } => Self::Unknown { since, cause },
         }
     }
+
+    /// The same with the moment since when there is no answer put elsewhere; an answer has none.
+    #[must_use]
+    pub fn dated(mut self, date: impl FnOnce(Moment) -> Moment) -> Self {
+        match &mut self {
+            Self::Fresh { .. } => {}
+            Self::Stale { since, .. } | Self::Unknown { since, .. } => *since = date(*since),
+        }
+        self
+    }
 }
 
 #[cfg(test)]

@@ -123,33 +123,12 @@ impl Probe {
     /// Takes in that PostgreSQL gave no answer. A silence that the REST API broke meanwhile begins anew: PostgreSQL is
     /// asked only now and then, and the time between is no silence.
     pub fn postgres_unanswered(&mut self, cause: NoAnswer, now: Moment) {
-        let postgres = self.postgres.clone().unanswered(cause, now);
         let heard = self.rest.asked();
-        let began = |since: Moment| {
-            if heard.is_some_and(|heard| since <= heard) {
-                now
-            } else {
-                since
-            }
-        };
-        self.postgres = match postgres {
-            Observed::Fresh { .. } => postgres,
-            Observed::Stale {
-                value,
-                asked,
-                since,
-                cause,
-            } => Observed::Stale {
-                value,
-                asked,
-                since: began(since),
-                cause,
-            },
-            Observed::Unknown { since, cause } => Observed::Unknown {
-                since: began(since),
-                cause,
-            },
-        };
+        let unanswered = self.postgres.clone().unanswered(cause, now);
+        self.postgres = unanswered.dated(|since| {
+            let was_broken = heard.is_some_and(|heard| since <= heard);
+            if was_broken { now } else { since }
+        });
     }
 }
 

@@ -84,9 +84,10 @@ fn compare(old: Option<&Pool>, new: &Pool, table: &Table, change: &mut Change) {
         match new.places.get(member) {
             _ if table.dead.contains(member) => Because::Dead(member.clone()),
             // A leader's pool goes by the write table, which says more.
-            Some(Place::Out(Out::NotLeader | Out::NotProven)) | None => because.clone(),
+            Some(Place::Out(Out::NotLeader | Out::NotProven))
+            | Some(Place::In | Place::Kept | Place::Fallback)
+            | None => because.clone(),
             Some(Place::Out(out)) => Because::LeftOut(member.clone(), *out),
-            Some(Place::In | Place::Kept | Place::Fallback) => because.clone(),
         }
     };
     let may_live =
