@@ -9,7 +9,7 @@ use trunkline_support::postgres::Sql;
 use trunkline_support::stand::Stand;
 use trunkline_support::wait::{throughout, until};
 
-use crate::shared::{LOGIN, STEADY, clients, on_the_cluster, ready_router, told, unharmed};
+use crate::shared::{LOGIN, STEADY, clients, on_the_cluster, ready_router, unseen};
 
 const FAULT: Fault = Fault::EtcdFrozen;
 /// Enough for every replica to get one, as the fewest sessions win.
@@ -54,11 +54,7 @@ async fn keys_that_expire_all_at_once_cost_no_session_and_no_replica() -> Result
             Ok(())
         })
         .await?;
-        let cost = unharmed(FAULT, clients, stand, &mut router).await?;
-        ensure!(
-            cost.sessions_cut() == 0,
-            told("sessions were cut", &cost, &router)
-        );
+        unseen(FAULT, clients, stand, &mut router).await?;
         stand.patroni.failsafe_off().await
     })
     .await

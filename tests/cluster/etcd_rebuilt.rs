@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use trunkline_support::faults::Fault;
 use trunkline_support::wait::until;
 
-use crate::shared::{STEADY, clients, on_the_cluster, ready_router, told, unharmed};
+use crate::shared::{STEADY, clients, on_the_cluster, ready_router, still_leads, unseen};
 
 const FAULT: Fault = Fault::EtcdRebuilt;
 
@@ -23,13 +23,8 @@ async fn a_store_rebuilt_in_pause_is_an_alarm_and_costs_no_session() -> Result<(
         })
         .await
         .map_err(|failure| router.with_log(&failure))?;
-        let cost = unharmed(FAULT, clients, stand, &mut router).await?;
-        ensure!(
-            cost.sessions_cut() == 0,
-            told("sessions were cut", &cost, &router)
-        );
-        let still = stand.patroni.leader().await?;
-        ensure!(still == leader, "{still} leads instead of {leader}");
+        unseen(FAULT, clients, stand, &mut router).await?;
+        still_leads(&leader, stand).await?;
         stand.patroni.resume().await
     })
     .await

@@ -1,6 +1,5 @@
 //! The leader's machine is gone from the network: no packet comes back from it, no FIN and no RST.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -23,12 +22,7 @@ fn sessions_on_a_vanished_leader_end_and_its_clients_go_on_with_the_next() -> Re
         let idle = Sql::connect(router.ports().write, LOGIN).await?;
         let vanished = stand.patroni.leader().await?;
         let host = stand.patroni.node(&vanished)?.host();
-        let others = stand
-            .patroni
-            .nodes()
-            .iter()
-            .filter(|node| node.name() != vanished);
-        let others: Vec<SocketAddr> = others.map(|node| node.postgresql()).collect();
+        let others = stand.patroni.others(&vanished);
 
         let cut = wire.silence(host)?;
         let write = [router.ports().write];

@@ -162,6 +162,26 @@ pub(crate) async fn unharmed(
     Ok(record)
 }
 
+/// The same, and fails if a session was cut: there is nothing of the fault that a client could see.
+pub(crate) async fn unseen(
+    fault: Fault,
+    writers: Writers,
+    stand: &mut Stand,
+    router: &mut Router,
+) -> Result<()> {
+    let cost = unharmed(fault, writers, stand, router).await?;
+    let cut = cost.sessions_cut();
+    ensure!(cut == 0, told("sessions were cut", &cost, router));
+    Ok(())
+}
+
+/// Fails unless `leader` leads.
+pub(crate) async fn still_leads(leader: &str, stand: &Stand) -> Result<()> {
+    let leads = stand.patroni.leader().await?;
+    ensure!(leads == leader, "{leads} leads instead of {leader}");
+    Ok(())
+}
+
 /// The failure of a test by what its fault cost, with what the router decided meanwhile.
 pub(crate) fn told(what: &str, cost: &Record, router: &Router) -> anyhow::Error {
     let failure = anyhow::anyhow!("{what}: {cost:#?}");

@@ -89,6 +89,15 @@ async fn moved(stand: &Stand) -> Result<FakeMember> {
     Ok(new)
 }
 
+/// The session at the old address of `pg-1` ends, and the next login is at the new one.
+async fn followed_to(stand: &Stand, new: &FakeMember, mut session: Client) -> Result<()> {
+    writes_go_to(stand, new.address().ip()).await?;
+    session.ended(SOON).await?;
+    ensure!(lands_on(stand.write()).await? == "pg-1");
+    ensure!(new.startups().len() == 1, "the login went elsewhere");
+    Ok(())
+}
+
 #[tokio::test]
 async fn members_are_found_by_name_and_followed_to_another_address() -> Result<()> {
     on(with_names(), async |stand| {
@@ -97,7 +106,7 @@ async fn members_are_found_by_name_and_followed_to_another_address() -> Result<(
         publish_names(stand).await?;
         let old = stand.member("pg-1")?.address().ip();
         writes_go_to(stand, old).await?;
-        let (mut session, member) = Client::login(stand.write()).await?;
+        let (session, member) = Client::login(stand.write()).await?;
         ensure!(member == "pg-1");
 
         // The machine is gone, and its name leads to another.
@@ -107,11 +116,7 @@ async fn members_are_found_by_name_and_followed_to_another_address() -> Result<(
         stand.names(&after)?;
         stand.member("pg-1")?.say(Rest::Refused).await?;
         stand.member("pg-1")?.serve(Postgres::Refused).await?;
-        writes_go_to(stand, new.address().ip()).await?;
-        session.ended(SOON).await?;
-        ensure!(lands_on(stand.write()).await? == "pg-1");
-        ensure!(new.startups().len() == 1, "the login went elsewhere");
-        Ok(())
+        followed_to(stand, &new, session).await
     })
     .await
 }
@@ -154,17 +159,13 @@ async fn of_several_addresses_of_a_name_one_that_answers_is_taken() -> Result<()
 #[tokio::test]
 async fn a_primary_that_publishes_another_address_takes_its_new_sessions_there() -> Result<()> {
     on(Plan::default(), async |stand| {
-        let (mut session, _) = Client::login(stand.write()).await?;
+        let (session, _) = Client::login(stand.write()).await?;
         let new = moved(stand).await?;
         stand
             .cluster
             .put("members/pg-1", &new.key("primary"))
             .await?;
-        writes_go_to(stand, new.address().ip()).await?;
-        session.ended(SOON).await?;
-        ensure!(lands_on(stand.write()).await? == "pg-1");
-        ensure!(new.startups().len() == 1, "the login went elsewhere");
-        Ok(())
+        followed_to(stand, &new, session).await
     })
     .await
 }

@@ -172,6 +172,13 @@ impl Patroni {
         &mut self.nodes
     }
 
+    /// Where PostgreSQL is on all nodes but one.
+    #[must_use]
+    pub fn others(&self, but: &str) -> Vec<SocketAddr> {
+        let others = self.nodes.iter().filter(|node| node.name() != but);
+        others.map(|node| node.postgresql()).collect()
+    }
+
     /// A node by its name.
     pub fn node(&self, name: &str) -> Result<&Node> {
         self.nodes

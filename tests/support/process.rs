@@ -2,6 +2,7 @@
 //!
 //! It is started for a [`WorkDir`], whose janitor ends it should this program be killed.
 
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -47,12 +48,7 @@ impl Process {
         account: Option<&Account>,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
-        let log = workdir.path().join(format!("{name}.log"));
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .with_context(|| format!("opening the log {}", log.display()))?;
+        let (log, file) = log(name, workdir)?;
         command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
@@ -67,8 +63,8 @@ impl Process {
         workdir: &Arc<WorkDir>,
     ) -> Result<(Self, ChildStdin, ChildStdout)> {
         let log = workdir.path().join(format!("{name}.log"));
-        let file = std::fs::File::create(&log)
-            .with_context(|| format!("making the log {}", log.display()))?;
+        let file =
+            File::create(&log).with_context(|| format!("making the log {}", log.display()))?;
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -94,12 +90,7 @@ impl Process {
         [input, output]: [Stdio; 2],
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
-        let log = workdir.path().join(format!("{name}.log"));
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .with_context(|| format!("opening the log {}", log.display()))?;
+        let (log, file) = log(name, workdir)?;
         command.stdin(input).stdout(output).stderr(file);
         Self::spawn(&Place::default(), name, command, None, workdir, log)
     }
@@ -280,12 +271,20 @@ pub(crate) fn start_time(pid: u32) -> Result<u64> {
 }
 
 fn read_tail(path: &Path) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
+    let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL)))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The log of the process called `name`, to be written on.
+fn log(name: &str, workdir: &WorkDir) -> Result<(PathBuf, File)> {
+    let log = workdir.path().join(format!("{name}.log"));
+    let opened = File::options().create(true).append(true).open(&log);
+    let file = opened.with_context(|| format!("opening the log {}", log.display()))?;
+    Ok((log, file))
 }
 
 #[cfg(test)]

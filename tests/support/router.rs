@@ -134,7 +134,9 @@ impl Router {
         let script = format!("set -e; {shell}; exec \"$0\" \"$@\"");
         command.args(["--mount", "sh", "-c", &script]).arg(binary);
         command.current_dir(workdir.path());
-        Self::begin(&Place::default(), name, command, config, ports, workdir)
+        Self::begin(name, command, config, ports, workdir, |command| {
+            Process::start(name, command, None, workdir)
+        })
     }
 
     /// The same on a host of a network.
@@ -152,25 +154,8 @@ impl Router {
             binary.display()
         );
         let command = Command::new(binary);
-        Self::begin(place, name, command, config, ports, workdir)
-    }
-
-    fn begin(
-        place: &Place,
-        name: &str,
-        mut command: Command,
-        config: &str,
-        ports: Ports,
-        workdir: &Arc<WorkDir>,
-    ) -> Result<Self> {
-        let file = workdir.path().join(format!("{name}.yml"));
-        std::fs::write(&file, config).with_context(|| format!("writing {}", file.display()))?;
-        command.arg("-f").arg(&file);
-        let process = Process::start_at(place, name, &mut command, None, workdir)?;
-        Ok(Self {
-            process,
-            ports,
-            file,
+        Self::begin(name, command, config, ports, workdir, |command| {
+            Process::start_at(place, name, command, None, workdir)
         })
     }
 
@@ -178,16 +163,29 @@ impl Router {
     /// and output.
     pub fn launch_by(
         name: &str,
-        mut command: Command,
+        command: Command,
         streams: [Stdio; 2],
         config: &str,
         ports: Ports,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
+        Self::begin(name, command, config, ports, workdir, |command| {
+            Process::start_passing(name, command, streams, workdir)
+        })
+    }
+
+    /// Writes the file and has `start` start `command` with it.
+    fn begin(
+        name: &str,
+        mut command: Command,
+        config: &str,
+        ports: Ports,
+        workdir: &WorkDir,
+        start: impl FnOnce(&mut Command) -> Result<Process>,
+    ) -> Result<Self> {
         let file = workdir.path().join(format!("{name}.yml"));
         std::fs::write(&file, config).with_context(|| format!("writing {}", file.display()))?;
-        command.arg("-f").arg(&file);
-        let process = Process::start_passing(name, &mut command, streams, workdir)?;
+        let process = start(command.arg("-f").arg(&file))?;
         Ok(Self {
             process,
             ports,

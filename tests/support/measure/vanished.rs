@@ -1,7 +1,6 @@
 //! The leader's machine gone from the network: when the next leader takes a write, asked straight at the nodes and
 //! through the router at the same time.
 
-use std::net::SocketAddr;
 use std::path::Path as FilePath;
 use std::time::Duration;
 
@@ -36,12 +35,7 @@ async fn on_the_wire(wire: &Wire, binary: &FilePath, runs: usize) -> Result<()> 
     for number in 1..=runs {
         let vanished = stand.patroni.wait_steady(STEADY).await?;
         router.wait_ready(&["write"], STEADY).await?;
-        let others = stand
-            .patroni
-            .nodes()
-            .iter()
-            .filter(|node| node.name() != vanished);
-        let others: Vec<SocketAddr> = others.map(|node| node.postgresql()).collect();
+        let others = stand.patroni.others(&vanished);
         let write = [router.ports().write];
         let cut = wire.silence(stand.patroni.node(&vanished)?.host())?;
         let (straight, routed) = tokio::try_join!(
