@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::task::{JoinHandle, spawn_blocking};
 use trunkline_core::Moment;
 use trunkline_core::cluster::ClusterView;
@@ -14,6 +15,9 @@ use trunkline_io::files;
 
 /// The shortest time between two writes.
 const PACE: Duration = Duration::from_secs(1);
+
+/// Characters of a cluster's name that do not stand in a file's as they are.
+const UNPLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
 /// The file of one cluster.
 #[derive(Debug)]
@@ -29,17 +33,10 @@ impl Shelf {
     /// The file of the cluster called `name` in `directory`.
     #[must_use]
     pub fn new(directory: &Path, name: &str) -> Self {
-        // The name is a person's: only what no file system minds stays as it is.
-        let plain = |c: char| {
-            if c.is_ascii_alphanumeric() || "-_".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        };
-        let file: String = name.chars().map(plain).chain(".json".chars()).collect();
+        // The name is a person's: only what no file system minds stays as it is. No two names make one file.
+        let file = utf8_percent_encode(name, UNPLAIN);
         Self {
-            path: directory.join(file),
+            path: directory.join(format!("{file}.json")),
             kept: None,
             due: Moment::BOOT,
             writing: None,
@@ -113,5 +110,25 @@ impl Shelf {
             }
         }
         self.is_broken = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_a_file_of_its_own_in_the_directory() {
+        let file = |name: &str| {
+            let path = Shelf::new(Path::new("/state"), name).path;
+            assert_eq!(path.parent(), Some(Path::new("/state")), "{name}");
+            path
+        };
+        assert_eq!(file("pg-cluster_1"), Path::new("/state/pg-cluster_1.json"));
+        let names = [
+            "a b", "a_b", "a%20b", "a/b", "a\\b", "..", ".", "", "가", "a.b",
+        ];
+        let files: std::collections::BTreeSet<PathBuf> = names.into_iter().map(file).collect();
+        assert_eq!(files.len(), names.len(), "{files:?}");
     }
 }
