@@ -341,6 +341,6 @@ async fn what_waits_while_a_session_is_idle_is_small() {
     let door = door(&Arc::new(board));
     let (_client, accepted) = client().await;
     let session = session::serve(accepted, Arc::clone(&door), place(&door));
-    let size = std::mem::size_of_val(&session);
+    let size = size_of_val(&session);
     assert!(size <= SESSION, "{size} bytes");
 }
