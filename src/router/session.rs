@@ -1,5 +1,6 @@
 //! One client connection and its server side: opened, pumped, ended, told.
 
+mod bell;
 mod cancel;
 mod connect;
 pub mod ending;
@@ -7,8 +8,11 @@ mod opening;
 mod refusal;
 mod silence;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use trunkline_core::Moment;
@@ -19,6 +23,7 @@ use crate::doorstep::{Accepted, Client};
 use crate::peer::Peer;
 use crate::published::Seat;
 use crate::pump::Pump;
+use crate::session::bell::Ear;
 use crate::session::connect::Connected;
 use crate::session::ending::Ending;
 use crate::session::opening::{Opened, Opening};
@@ -198,11 +203,13 @@ impl Flow {
                 door.doubt(seat);
             }
         };
-        tokio::select! {
-            biased;
-            () = seat.over().cancelled() => why(seat, door),
-            ending = self.pump.run(door.config.client_idle, server_ended) => ending,
-        }
+        let (mut ear, mut over) = (Ear::default(), pin!(seat.over().cancelled()));
+        let mut pumping = pin!(self.pump.run(door.config.client_idle, server_ended));
+        poll_fn(|cx| match ear.poll_rings(cx, over.as_mut()) {
+            Poll::Ready(()) => Poll::Ready(why(seat, door)),
+            Poll::Pending => pumping.as_mut().poll(cx),
+        })
+        .await
     }
 }
 

@@ -254,7 +254,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
         let client = client.await.unwrap();
-        (client, doorstep.next().unwrap().stream().unwrap())
+        (client, doorstep.next().unwrap().socket.stream().unwrap())
     }
 
     #[tokio::test]
@@ -300,7 +300,7 @@ mod tests {
         pass_on_care(&doorstep, &told(&[]));
         let (address, config) = (Address::Unix(path.into()), told(&["127.9.9.9"]));
         let server = connect(&address, &config).await.unwrap();
-        let client = doorstep.next().unwrap().stream().unwrap();
+        let client = doorstep.next().unwrap().socket.stream().unwrap();
         care(&client, &config).unwrap();
         for stream in [server, client] {
             assert!(!SockRef::from(&stream).keepalive().unwrap());
