@@ -1,4 +1,14 @@
 //! Everything that is set on a socket.
+//!
+//! Measured (a proxy of one thread on loopback, its processor time, medians of nine rounds) and left out:
+//! - TCP_QUICKACK after each read: 1.58 times the cost of a round trip, for a call and a packet of its own. Switched off
+//!   while connecting or accepting it spares an acknowledgement: 0.97 to 0.98 of a short session, within the noise, and
+//!   up to 200 ms until the server sees a client that says nothing yet.
+//! - TCP_DEFER_ACCEPT: 1.00. It hides who says nothing from limits, log and drain, and the way to the server is not
+//!   opened while the client's first packet travels.
+//!
+//! What accepted sockets inherit costs nothing; the six calls it takes to set it on each are 1.9 µs, the two questions
+//! that are left 0.8 µs.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
