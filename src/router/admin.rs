@@ -5,7 +5,7 @@
 //! down by whoever connects: every connection carries one request, has a deadline, and gives its place to a
 //! newcomer when there are too many.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ use trunkline_io::metrics::Recorder;
 use trunkline_io::shutdown::Tasks;
 
 use crate::control::Running;
-use crate::door::Door;
+use crate::door::{Count, Door};
 use crate::doorstep::{Doorstep, is_of_one_client};
 use crate::metrics::Gauges;
 use crate::stream::Stream;
@@ -66,6 +66,9 @@ pub struct Shown {
     pub clusters: Vec<Running>,
     /// Their listeners, also those that take no more clients.
     pub doors: Vec<Arc<Door>>,
+    /// What each listener counts, by cluster and name. Those that were taken out are among them: what was counted
+    /// since the start does not become less.
+    pub counts: BTreeMap<(String, String), Arc<Count>>,
     /// What became of the configuration.
     pub configuration: Configuration,
 }

@@ -12,6 +12,7 @@ use trunkline_io::shutdown::Tasks;
 use crate::admission::{Admission, Everybody};
 use crate::control::{Doubts, Running};
 use crate::published::{Board, Seat, Snapshot};
+use crate::traffic::account::{Account, Accounts};
 use crate::worker::OnWorker;
 
 /// One configured listener.
@@ -54,6 +55,8 @@ pub struct Count {
     pub killed: AtomicU64,
     /// Round robin's turn.
     pub turn: AtomicU64,
+    /// The bytes that its clients and the members exchanged.
+    pub bytes: Accounts,
 }
 
 impl Door {
@@ -130,6 +133,13 @@ impl Door {
         seat.doubt(clock::now());
         // A full queue loses nothing: the member is being asked already.
         let _ = self.doubts.try_send(seat.target.member.clone());
+    }
+
+    /// Where the bytes of the sessions on `seat` are counted.
+    #[must_use]
+    pub fn account<'s>(&self, seat: &'s Seat) -> &'s Arc<Account> {
+        let account = || self.count.bytes.of(&seat.target.member);
+        seat.account.get_or_init(account)
     }
 
     /// Follows decisions.

@@ -4,6 +4,7 @@
 //! fail. What stays the same is not touched: a socket keeps its queue of clients, a session whatever it came under. What
 //! is different between two configurations is worked out in `trunkline_core::reload`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use trunkline_io::{clock, descriptors};
 use crate::admin::{self, Admin, Configuration, Shown};
 use crate::admission::Admission;
 use crate::control::Running;
-use crate::door::Door;
+use crate::door::{Count, Door};
 use crate::doorstep::Doorstep;
 use crate::listener::{self, Porter};
 use crate::ports::PassedSockets;
@@ -40,6 +41,8 @@ pub(crate) struct House {
     config: Router,
     clusters: Vec<Running>,
     doors: Vec<Arc<Door>>,
+    /// What each listener counts, by cluster and name: one that comes back goes on where it stopped.
+    counts: BTreeMap<(String, String), Arc<Count>>,
     ports: Vec<Open>,
     passed: PassedSockets,
     shown: Arc<ArcSwap<Shown>>,
@@ -94,6 +97,7 @@ impl House {
         let shown = Arc::new(ArcSwap::from_pointee(Shown {
             clusters: Vec::new(),
             doors: Vec::new(),
+            counts: BTreeMap::new(),
             configuration: Configuration::none(clock::now()),
         }));
         let budget = Budget::of(descriptors::raise());
@@ -108,6 +112,7 @@ impl House {
             config: Router::new(Vec::new()),
             clusters: Vec::new(),
             doors: Vec::new(),
+            counts: BTreeMap::new(),
             ports: Vec::new(),
             passed,
             admin: Arc::new(admin(Arc::clone(&shown))),
@@ -210,20 +215,18 @@ impl House {
         let mut doors = Vec::new();
         for cluster in &wanted.clusters {
             for listener in &cluster.listeners {
+                let whose = (cluster.name.clone(), listener.name.clone());
+                let count = Arc::clone(self.counts.entry(whose).or_default());
                 let had = self.door(&cluster.name, &listener.name);
                 match (had, self.running(&cluster.name)) {
                     (Some(had), _) if had.config == *listener && !had.leaving => {
                         doors.push(Arc::clone(had));
                     }
                     (Some(had), _) => doors.push(Arc::new(had.told(listener.clone(), false))),
-                    (None, Some(running)) => {
-                        doors.push(Arc::new(Door::new(
-                            running,
-                            listener.clone(),
-                            &self.admission,
-                            &self.tasks,
-                        )));
-                    }
+                    (None, Some(running)) => doors.push(Arc::new(Door {
+                        count,
+                        ..Door::new(running, listener.clone(), &self.admission, &self.tasks)
+                    })),
                     (None, None) => {}
                 }
             }
@@ -375,6 +378,7 @@ impl House {
         self.shown.store(Arc::new(Shown {
             clusters: self.clusters.clone(),
             doors: self.doors.clone(),
+            counts: self.counts.clone(),
             configuration,
         }));
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use crate::admin::stats::{ClusterStats, ConfigurationStats, ListenerStats, Stats};
+use crate::admin::stats::{ClusterStats, ConfigurationStats, ListenerStats, Stats, Tally};
 use crate::door::Door;
+use crate::traffic::Bytes;
 
 const ACCEPTED: &str = "trunkline_clients_accepted_total";
 const ACCEPT_FAILED: &str = "trunkline_accept_failures_total";
@@ -18,6 +19,7 @@ const PROBES: &str = "trunkline_probes_total";
 const HELD_TOTAL: &str = "trunkline_holds_total";
 const REFUSED: &str = "trunkline_clients_refused_total";
 const KILLED: &str = "trunkline_sessions_killed_total";
+const BYTES: &str = "trunkline_bytes_total";
 const CLIENTS: &str = "trunkline_clients";
 const HELD: &str = "trunkline_clients_held";
 const SESSIONS: &str = "trunkline_sessions";
@@ -57,6 +59,10 @@ pub fn describe() {
         (
             KILLED,
             "Sessions ended because routing said so, by listener.",
+        ),
+        (
+            BYTES,
+            "Bytes moved, those of sessions that run now included, by listener, member and direction (from_clients, from_servers).",
         ),
     ] {
         describe_counter!(name, meaning);
@@ -183,6 +189,9 @@ impl Gauges {
                 show_listener(&cluster.name, listener, &mut now);
             }
         }
+        for ((cluster, listener), tally) in &stats.tallies {
+            show_tally(cluster, listener, tally);
+        }
         // What a panic elsewhere left here is still a list of names.
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         for gone in told.difference(&now) {
@@ -285,9 +294,6 @@ fn show_listener(cluster: &str, listener: &ListenerStats, now: &mut BTreeSet<Ser
     gauge!(TARGETS, &labels).set(if listener.leaving { f64::NAN } else { targets });
     // Shown from the start: an alert cannot be written on a counter that appears with its first event.
     counter!(ACCEPTED, &labels).increment(0);
-    counter!(HELD_TOTAL, &labels).absolute(listener.counters.held_total);
-    counter!(REFUSED, &labels).absolute(listener.counters.refused);
-    counter!(KILLED, &labels).absolute(listener.counters.killed);
     counter!(ACCEPT_FAILED, &labels).increment(0);
     counter!(CONNECT_FAILED, &labels).increment(0);
     for place in &listener.members {
@@ -297,7 +303,40 @@ fn show_listener(cluster: &str, listener: &ListenerStats, now: &mut BTreeSet<Ser
             listener: listener.name.clone(),
         };
         gauge!(SESSIONS, &series.labels()).set(place.sessions);
+        show_bytes(&series.labels(), place.bytes);
         now.insert(series);
+    }
+}
+
+/// What a listener counted, whether or not it is there still: the last of it may have come since somebody looked.
+fn show_tally(cluster: &str, listener: &str, tally: &Tally) {
+    let labels = [
+        ("cluster", cluster.to_owned()),
+        ("listener", listener.to_owned()),
+    ];
+    counter!(HELD_TOTAL, &labels).absolute(tally.counters.held_total);
+    counter!(REFUSED, &labels).absolute(tally.counters.refused);
+    counter!(KILLED, &labels).absolute(tally.counters.killed);
+    for (member, bytes) in &tally.bytes {
+        let series = Series::Place {
+            cluster: cluster.to_owned(),
+            member: member.to_string(),
+            listener: listener.to_owned(),
+        };
+        show_bytes(&series.labels(), *bytes);
+    }
+}
+
+fn show_bytes(place: &[(&'static str, String)], bytes: Bytes) {
+    let directions = [
+        ("from_clients", bytes.from_client),
+        ("from_servers", bytes.from_server),
+    ];
+    for (direction, moved) in directions {
+        let mut labels = place.to_vec();
+        labels.push(("direction", direction.to_owned()));
+        // Of two who ask at once the slower may have read the less: a counter takes the more.
+        counter!(BYTES, &labels).absolute(moved);
     }
 }
 

@@ -20,6 +20,8 @@ use trunkline_core::route::ledger::Known;
 use trunkline_core::route::{Because, Pool, Residence, Table, Target};
 use trunkline_core::{MemberName, Moment, Observed};
 
+use crate::traffic::account::Account;
+
 /// A target of one listener, as its sessions hold it.
 #[derive(Debug)]
 pub struct Seat {
@@ -33,6 +35,8 @@ pub struct Seat {
     doubted: AtomicU64,
     /// Until when nobody connects, since this machine has nothing left to connect with; in nanoseconds since boot.
     rests: AtomicU64,
+    /// Where its sessions' bytes are counted: looked up once, so that sessions do not queue for it.
+    pub(crate) account: OnceLock<Arc<Account>>,
     /// Fires when its sessions are to end: because routing says so, or because the program ends. One switch, since a
     /// session that waits for two has twice the waiting in it.
     over: CancellationToken,
@@ -47,6 +51,7 @@ impl Seat {
             total: AtomicU64::new(0),
             doubted: AtomicU64::new(0),
             rests: AtomicU64::new(0),
+            account: OnceLock::new(),
             over: ending.child_token(),
             because: OnceLock::new(),
         }

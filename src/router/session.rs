@@ -29,6 +29,7 @@ use crate::session::ending::Ending;
 use crate::session::opening::{Opened, Opening};
 use crate::stream::Stream;
 use crate::traffic::Traffic;
+use crate::traffic::account::Entry;
 use crate::{metrics, socket};
 
 /// What ends sooner is taken for a login that failed.
@@ -89,6 +90,8 @@ struct Report {
     held_ms: Option<u32>,
     connected_ms: Option<u32>,
     traffic: Arc<Traffic>,
+    /// Its place among the sessions whose bytes are seen while they run.
+    entry: Option<Entry>,
 }
 
 impl Report {
@@ -100,6 +103,7 @@ impl Report {
             held_ms: None,
             connected_ms: None,
             traffic: Arc::default(),
+            entry: None,
         }
     }
 
@@ -116,6 +120,10 @@ impl Session {
         // Opening needs far more memory than pumping: it is boxed, and gone before the first byte is pumped. So is all
         // that comes after: it is needed once, and for a moment.
         let opened = Box::pin(Opening::new(client, &self.door, &mut self.report).run()).await;
+        // What an opening moved counts too, whatever became of it.
+        let report = &mut self.report;
+        let entry = |seat: &Arc<Seat>| self.door.account(seat).enter(&report.traffic);
+        report.entry = report.seat.as_ref().map(entry);
         let mut flow = match opened {
             Ok(opened) => Flow::new(opened, &self.report.traffic),
             Err(ending) => return Some(ending),

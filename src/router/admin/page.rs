@@ -97,14 +97,15 @@ fn or_dash(value: &Option<impl Display>) -> String {
         .map_or_else(|| "–".to_owned(), ToString::to_string)
 }
 
+fn size_or_dash(bytes: &Option<u64>) -> String {
+    bytes.as_ref().map_or_else(|| "–".to_owned(), size)
+}
+
 /// A size in PostgreSQL's units, which count by 1024.
-pub(super) fn size_or_dash(bytes: &Option<u64>) -> String {
-    let Some(bytes) = *bytes else {
-        return "–".to_owned();
-    };
-    let mut size = bytes as f64;
+pub(super) fn size(bytes: &u64) -> String {
+    let mut size = *bytes as f64;
     let mut unit = "B";
-    for larger in ["kB", "MB", "GB", "TB"] {
+    for larger in ["kB", "MB", "GB", "TB", "PB"] {
         if size < 1024.0 {
             break;
         }

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+use trunkline_core::MemberName;
+
+use crate::traffic::Bytes;
 
 mod cluster;
 mod listener;
@@ -27,6 +30,19 @@ pub struct Stats {
     pub configuration: ConfigurationStats,
     /// The clusters, as they are configured.
     pub clusters: Vec<ClusterStats>,
+    /// What each listener counted since the start, by cluster and name, those that were taken out among them.
+    #[serde(skip)]
+    pub tallies: BTreeMap<(String, String), Tally>,
+}
+
+/// What a listener counted since the start, read once for the whole document: a sum in it is the sum of what stands
+/// beside it.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Its clients.
+    pub counters: CounterStats,
+    /// The bytes they exchanged with members, by member; those of sessions that run now are in it.
+    pub bytes: BTreeMap<MemberName, Bytes>,
 }
 
 /// What became of the configuration.
@@ -128,6 +144,9 @@ pub struct MemberStats {
     pub key: &'static str,
     /// Sessions on it, by all listeners of this router.
     pub sessions: u32,
+    /// Their bytes so far, and those of all sessions before them.
+    #[serde(flatten)]
+    pub bytes: Bytes,
 }
 
 /// How a member's REST API answers.
@@ -162,6 +181,9 @@ pub struct ListenerStats {
     pub held: u32,
     /// Sessions on members, those being connected included.
     pub sessions: u32,
+    /// Their bytes so far, and those of all sessions before them, also on members that are known no more.
+    #[serde(flatten)]
+    pub bytes: Bytes,
     /// Where a client that comes now may be sent.
     pub targets: Vec<TargetStats>,
     /// Every known member, by name, and why it is in or out.
@@ -193,13 +215,16 @@ pub struct PlaceStats {
     pub why: String,
     /// This listener's sessions on it; there may be some on a member that is out.
     pub sessions: u32,
+    /// Their bytes so far, and those of this listener's sessions before them.
+    #[serde(flatten)]
+    pub bytes: Bytes,
     /// How the page colours it.
     #[serde(skip)]
     pub tone: Tone,
 }
 
-/// What a listener counted since the start.
-#[derive(Clone, Debug, Serialize)]
+/// What a listener counted of its clients since the start.
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct CounterStats {
     /// Clients that came.
     pub accepted: u64,

@@ -1,5 +1,6 @@
 //! A cluster's part of the document: who leads, what was decided, how etcd answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,10 @@ use trunkline_core::{MemberName, Moment, Observed};
 use trunkline_io::clock;
 
 use super::{
-    ClusterStats, ConfigurationStats, DecisionStats, EtcdStats, ListenerStats, Stats, member,
+    ClusterStats, ConfigurationStats, DecisionStats, EtcdStats, ListenerStats, Stats, Tally, member,
 };
 use crate::admin::{Admin, Configuration};
-use crate::door::Door;
+use crate::door::{Count, Door};
 use crate::published::Snapshot;
 
 /// The moment a document is made, on both clocks: everything in it is told as of now.
@@ -61,9 +62,11 @@ impl Stats {
     pub(in crate::admin) fn of(admin: &Admin) -> Self {
         let as_of = AsOf::now();
         let shown = admin.shown();
+        let tallies = tallies(&shown.counts);
         let clusters = shown.clusters.iter().map(|running| {
             let snapshot = running.board.current();
-            let mut stats = ClusterStats::of(&running.cluster, &snapshot, &shown.doors, &as_of);
+            let (cluster, doors) = (&running.cluster, &shown.doors);
+            let mut stats = ClusterStats::of(cluster, &snapshot, doors, &tallies, &as_of);
             stats.alarms.extend(running.certificates.concerns());
             stats
         });
@@ -74,8 +77,16 @@ impl Stats {
             draining: admin.tasks.draining().is_cancelled(),
             configuration: ConfigurationStats::of(&shown.configuration, &as_of),
             clusters: clusters.collect(),
+            tallies,
         }
     }
+}
+
+/// What every listener counted, by cluster and name.
+fn tallies(counts: &BTreeMap<(String, String), Arc<Count>>) -> BTreeMap<(String, String), Tally> {
+    let tally =
+        |(whose, count): (&(String, String), &Arc<Count>)| (whose.clone(), Tally::of(count));
+    counts.iter().map(tally).collect()
 }
 
 impl ConfigurationStats {
@@ -99,6 +110,7 @@ impl ClusterStats {
         cluster: &Cluster,
         snapshot: &Snapshot,
         doors: &[Arc<Door>],
+        tallies: &BTreeMap<(String, String), Tally>,
         as_of: &AsOf,
     ) -> Self {
         let table = &snapshot.table;
@@ -106,7 +118,7 @@ impl ClusterStats {
         let leader = table.leader.as_ref().map(|tenure| &tenure.holder);
         let leads_since = leader.and(table.leader_since);
         let sync = view.and_then(|view| view.sync.as_ref());
-        let members = member::all(cluster, snapshot, as_of);
+        let members = member::all(cluster, snapshot, tallies, as_of);
         let own = doors.iter().filter(|door| door.cluster == cluster.name);
         Self {
             name: cluster.name.clone(),
@@ -126,7 +138,7 @@ impl ClusterStats {
             etcd: EtcdStats::of(snapshot, as_of),
             alarms: table.alarms.iter().map(ToString::to_string).collect(),
             listeners: own
-                .filter_map(|door| ListenerStats::of(door, snapshot, as_of))
+                .filter_map(|door| ListenerStats::of(door, snapshot, tallies, as_of))
                 .collect(),
             members,
         }

@@ -1,5 +1,6 @@
 //! A listener's part of the document: what it does with a client that comes now, and why with each member.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -8,18 +9,26 @@ use trunkline_core::config::router::To;
 use trunkline_core::route::{Out, Place, Pool, Row, Target};
 
 use super::cluster::AsOf;
-use super::{CounterStats, ListenerStats, PlaceStats, TargetStats, Tone};
+use super::{CounterStats, ListenerStats, PlaceStats, Tally, TargetStats, Tone};
 use crate::admin::ready::Standing;
-use crate::door::Door;
+use crate::door::{Count, Door};
 use crate::published::{Lane, Seat, Snapshot};
+use crate::traffic::Bytes;
 
 impl ListenerStats {
     /// A listener, by the snapshot its sessions route by; `None` if that knows no such listener.
-    pub(super) fn of(door: &Door, snapshot: &Snapshot, as_of: &AsOf) -> Option<Self> {
+    pub(super) fn of(
+        door: &Door,
+        snapshot: &Snapshot,
+        tallies: &BTreeMap<(String, String), Tally>,
+        as_of: &AsOf,
+    ) -> Option<Self> {
         let lane = snapshot.lane(&door.config.name)?;
         let pool = &lane.pool;
         let standing = Standing::of(door, pool, as_of.now);
         let count = &door.count;
+        let whose = (door.cluster.clone(), door.config.name.clone());
+        let tally = tallies.get(&whose).cloned().unwrap_or_default();
         Some(Self {
             name: door.config.name.clone(),
             bind: door.config.bind.iter().map(ToString::to_string).collect(),
@@ -37,19 +46,32 @@ impl ListenerStats {
                 .iter()
                 .map(|seat| seat.sessions.load(Relaxed))
                 .sum(),
+            bytes: tally.bytes.values().copied().sum(),
             targets: targets(lane),
             members: pool
                 .places
                 .iter()
-                .map(|(member, place)| PlaceStats::of(member, place, door, lane, snapshot))
+                .map(|(member, place)| PlaceStats {
+                    bytes: tally.bytes.get(member).copied().unwrap_or_default(),
+                    ..PlaceStats::of(member, place, door, lane, snapshot)
+                })
                 .collect(),
+            counters: tally.counters,
+        })
+    }
+}
+
+impl Tally {
+    pub(super) fn of(count: &Count) -> Self {
+        Self {
             counters: CounterStats {
                 accepted: count.accepted.load(Relaxed),
                 held_total: count.held_total.load(Relaxed),
                 refused: count.refused.load(Relaxed),
                 killed: count.killed.load(Relaxed),
             },
-        })
+            bytes: count.bytes.read(),
+        }
     }
 }
 
@@ -118,6 +140,7 @@ impl PlaceStats {
                 .filter(|seat| seat.target.member == *member)
                 .map(|seat| seat.sessions.load(Relaxed))
                 .sum(),
+            bytes: Bytes::default(),
             tone,
         }
     }

@@ -16,17 +16,34 @@ use trunkline_core::{MemberName, Observed, Timeline};
 use trunkline_io::clock;
 
 use super::cluster::AsOf;
-use super::{MemberStats, RestStats};
+use super::{MemberStats, RestStats, Tally};
 use crate::published::{Seat, Snapshot};
+use crate::traffic::Bytes;
 
 /// Every known member, by name.
-pub(super) fn all(cluster: &Cluster, snapshot: &Snapshot, as_of: &AsOf) -> Vec<MemberStats> {
+pub(super) fn all(
+    cluster: &Cluster,
+    snapshot: &Snapshot,
+    tallies: &BTreeMap<(String, String), Tally>,
+    as_of: &AsOf,
+) -> Vec<MemberStats> {
     let lags = lags(cluster, snapshot);
     let lag_of = |name: &MemberName| lags.get(name).copied();
     let members = snapshot.members.iter();
     members
-        .map(|(name, known)| MemberStats::of(name, known, lag_of(name), snapshot, as_of))
+        .map(|(name, known)| MemberStats {
+            bytes: moved(&cluster.name, name, tallies),
+            ..MemberStats::of(name, known, lag_of(name), snapshot, as_of)
+        })
         .collect()
+}
+
+/// The bytes that a member exchanged with clients of all listeners there are and were.
+fn moved(cluster: &str, member: &MemberName, tallies: &BTreeMap<(String, String), Tally>) -> Bytes {
+    let own = tallies.iter().filter(|((of, _), _)| of == cluster);
+    own.filter_map(|(_, tally)| tally.bytes.get(member))
+        .copied()
+        .sum()
 }
 
 impl MemberStats {
@@ -68,6 +85,7 @@ impl MemberStats {
                 .filter(|seat| seat.target.member == *name)
                 .map(|seat| seat.sessions.load(Ordering::Relaxed))
                 .sum(),
+            bytes: Bytes::default(),
         }
     }
 }

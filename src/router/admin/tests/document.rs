@@ -1,5 +1,6 @@
 //! What `/stats.json` says, and what it is made from.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,6 +10,9 @@ use trunkline_io::clock;
 use super::stand::Stand;
 use crate::admin::ready::Standing;
 use crate::admin::stats::Stats;
+use crate::admin::{Admin, Shown};
+use crate::traffic::Traffic;
+use crate::traffic::account::Entry;
 
 /// What a listener says of each member: who is in, and why.
 fn places(stats: &Value, listener: usize) -> Vec<(String, bool, String)> {
@@ -163,6 +167,73 @@ fn sessions_are_counted_where_they_are() {
     assert_eq!(cluster["listeners"][1]["sessions"], 4);
     assert_eq!(cluster["listeners"][1]["targets"][0]["sessions"], 4);
     assert_eq!(cluster["listeners"][1]["members"][1]["sessions"], 4);
+}
+
+/// Sessions of `listener` on `member` that moved so many bytes; they run until the entry is dropped.
+fn moved(admin: &Admin, listener: usize, member: &str, up: u64, down: u64) -> Entry {
+    let traffic = Arc::new(Traffic::default());
+    traffic.up(up);
+    traffic.down(down);
+    let account = admin.shown().doors[listener].count.bytes.of(&member.into());
+    account.enter(&traffic)
+}
+
+fn bytes(of: &Value) -> (u64, u64) {
+    let number = |key: &str| of[key].as_u64().unwrap();
+    (number("bytes_from_clients"), number("bytes_from_servers"))
+}
+
+#[test]
+fn bytes_are_told_by_listener_and_by_member_while_sessions_run_and_afterwards() {
+    let admin = Stand::new("moved").admin();
+    let runs = moved(&admin, 1, "b", 10, 2_000);
+    drop(moved(&admin, 1, "b", 1, 1));
+    drop(moved(&admin, 1, "who was once", 100, 0));
+    let stays = moved(&admin, 0, "b", 5, 5);
+    let tell = || serde_json::to_value(Stats::of(&admin)).unwrap();
+    let stats = tell();
+    let cluster = &stats["clusters"][0];
+    let (write, read) = (&cluster["listeners"][0], &cluster["listeners"][1]);
+    assert_eq!(bytes(read), (111, 2_001), "of one that is gone too");
+    assert_eq!(bytes(&read["members"][1]), (11, 2_001));
+    assert_eq!(bytes(&read["members"][2]), (0, 0));
+    assert_eq!(bytes(write), (5, 5));
+    assert_eq!(bytes(&cluster["members"][1]), (16, 2_006));
+    drop((runs, stays));
+    let after = tell();
+    assert_eq!(after["clusters"][0]["listeners"], cluster["listeners"]);
+    assert_eq!(bytes(&after["clusters"][0]["members"][1]), (16, 2_006));
+}
+
+#[test]
+fn every_listener_and_member_has_its_bytes_in_the_metrics_from_the_start_and_when_it_is_gone() {
+    let admin = Stand::new("metered").admin();
+    let told = || {
+        admin.gauges.show(&Stats::of(&admin));
+        admin.recorder.render()
+    };
+    let line = |member: &str, listener: &str, direction: &str, count: u64| {
+        format!(
+            "trunkline_bytes_total{{cluster=\"metered\",member=\"{member}\",listener=\"{listener}\",\
+             direction=\"{direction}\"}} {count}\n"
+        )
+    };
+    let text = told();
+    assert!(text.contains(&line("a", "write", "from_clients", 0)));
+    assert!(text.contains(&line("c", "sync", "from_servers", 0)));
+    let entry = moved(&admin, 1, "b", 7, 70);
+    let text = told();
+    assert!(text.contains(&line("b", "read", "from_clients", 7)));
+    assert!(text.contains(&line("b", "read", "from_servers", 70)));
+    drop(entry);
+    drop(moved(&admin, 1, "who was once", 1, 0));
+    // The listener is taken out, its last bytes have not been asked for yet.
+    let mut shown = Shown::clone(&admin.shown());
+    shown.doors.remove(1);
+    admin.shown.store(Arc::new(shown));
+    let text = told();
+    assert!(text.contains(&line("b", "read", "from_servers", 70)));
+    assert!(text.contains(&line("who was once", "read", "from_clients", 1)));
 }
 
 #[test]

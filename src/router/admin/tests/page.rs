@@ -1,10 +1,13 @@
 //! The page for people.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::stand::{Member, Stand};
 use crate::admin::page;
 use crate::admin::stats::Stats;
+use crate::traffic::Traffic;
 
 fn page_of(stand: &Stand) -> String {
     page::draw(&Stats::of(&stand.admin())).unwrap()
@@ -56,6 +59,19 @@ fn holding_and_alarms_are_seen_at_once() {
 }
 
 #[test]
+fn bytes_are_written_for_people_and_to_the_last_one_in_the_title() {
+    let admin = Stand::new("bytes").admin();
+    let traffic = Arc::new(Traffic::default());
+    traffic.down(3_000_000);
+    let account = admin.shown().doors[0].count.bytes.of(&"a".into());
+    let _runs = account.enter(&traffic);
+    let page = page::draw(&Stats::of(&admin)).unwrap();
+    assert!(page.contains(r#"<span title="3000000 bytes">from servers <b>2.9 MB</b></span>"#));
+    assert!(page.contains(r#"data-is="from server" title="3000000 bytes">2.9 MB</td>"#));
+    assert!(page.contains(r#"data-is="from clients" title="0 bytes">0 B</td>"#));
+}
+
+#[test]
 fn numbers_are_written_for_people() {
     let spans = [
         (0.04, "0.0 s"),
@@ -74,9 +90,9 @@ fn numbers_are_written_for_people() {
         (1536, "1.5 kB"),
         (16 << 20, "16 MB"),
         (5 << 40, "5.0 TB"),
+        (3 << 50, "3.0 PB"),
     ];
     for (bytes, text) in sizes {
-        assert_eq!(page::size_or_dash(&Some(bytes)), text);
+        assert_eq!(page::size(&bytes), text);
     }
-    assert_eq!(page::size_or_dash(&None), "–");
 }

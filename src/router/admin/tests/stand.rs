@@ -123,8 +123,14 @@ impl Stand {
             listeners
                 .map(|listener| Arc::new(Door::new(running, listener.clone(), &admission, &tasks)))
         });
+        let doors: Vec<Arc<Door>> = doors.collect();
+        let counts = doors.iter().map(|door| {
+            let whose = (door.cluster.clone(), door.config.name.clone());
+            (whose, Arc::clone(&door.count))
+        });
         let shown = Shown {
-            doors: doors.collect(),
+            counts: counts.collect(),
+            doors,
             clusters: running,
             configuration: Configuration::none(clock::now()),
         };
