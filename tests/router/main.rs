@@ -12,6 +12,7 @@ mod client;
 mod command_line;
 mod ending;
 mod hold;
+mod live;
 mod load;
 mod lock;
 mod memory;

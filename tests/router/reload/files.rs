@@ -11,7 +11,7 @@ use trunkline_support::wait::until;
 use crate::stand::{SOON, Stand};
 
 /// The router's file, to be changed and put back.
-pub(super) fn file(stand: &Stand) -> Result<String> {
+pub(crate) fn file(stand: &Stand) -> Result<String> {
     std::fs::read_to_string(stand.router.file()).context("reading the router's file")
 }
 
@@ -23,7 +23,7 @@ pub(crate) async fn change(stand: &mut Stand, old: &str, new: &str) -> Result<()
 }
 
 /// Has the router read `text`; returns once it has applied or refused it.
-pub(super) async fn reload(stand: &mut Stand, text: &str) -> Result<()> {
+pub(crate) async fn reload(stand: &mut Stand, text: &str) -> Result<()> {
     let stats = stats_port(stand)?;
     let before = reads(stats).await?;
     std::fs::write(stand.router.file(), text)?;

@@ -10,6 +10,8 @@ const HOUSE: &str = "src/router/house.rs";
 const WORKER: &str = "src/router/worker.rs";
 const POLL: &str = "src/router/poll.rs";
 const PUMP: &str = "src/router/pump.rs";
+const ACCOUNT: &str = "src/router/traffic/account.rs";
+const HOUSE: &str = "src/router/house.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -149,5 +151,29 @@ pub(super) const MUTANTS: &[Mutant] = &[
             "        std::mem::forget(place);\n",
         )],
         tests: Tests::Library("publishing"),
+    },
+    Mutant {
+        says: "forgets the bytes of a session that has ended",
+        file: ACCOUNT,
+        edits: &[("self.ended += traffic.bytes();", "drop(traffic);")],
+        tests: Tests::Router(&["no_count_goes_back"]),
+    },
+    Mutant {
+        says: "counts the bytes of a session that has ended twice",
+        file: ACCOUNT,
+        edits: &[(
+            "self.running.try_remove(key)",
+            "self.running.get(key).cloned()",
+        )],
+        tests: Tests::Router(&["megabytes_are_told"]),
+    },
+    Mutant {
+        says: "counts anew for a listener that comes back",
+        file: HOUSE,
+        edits: &[(
+            "                        count,\n                        ..Door::new(",
+            "                        ..Door::new(",
+        )],
+        tests: Tests::Router(&["no_count_goes_back"]),
     },
 ];
