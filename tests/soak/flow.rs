@@ -191,6 +191,50 @@ pub(crate) async fn session(stand: &Stand) -> Result<(TcpStream, TcpStream)> {
     Ok((client.0, stand.member("pg-1")?.handed_over().await?))
 }
 
+/// Writes so many bytes of noise.
+pub(crate) async fn say(
+    to: &mut (impl AsyncWrite + Unpin),
+    says: &mut Noise,
+    bytes: usize,
+) -> Result<()> {
+    let mut left = bytes;
+    while left > 0 {
+        let some = says.next(left.min(256 * 1024));
+        to.write_all(some).await.context("sending")?;
+        left -= some.len();
+    }
+    Ok(())
+}
+
+/// Writes so many bytes of noise, and the end.
+pub(crate) async fn send(
+    mut to: impl AsyncWrite + Unpin,
+    mut says: Noise,
+    bytes: usize,
+) -> Result<()> {
+    say(&mut to, &mut says, bytes).await?;
+    to.shutdown().await.context("sending the end")
+}
+
+/// Reads so many bytes of noise as fast as it can.
+pub(crate) async fn receive(
+    from: &mut (impl AsyncRead + Unpin),
+    hears: &mut Noise,
+    bytes: usize,
+) -> Result<()> {
+    let mut chunk = vec![0; 256 * 1024];
+    let mut left = bytes;
+    while left > 0 {
+        let most = chunk.len().min(left);
+        let reading = timeout(LONG, from.read(&mut chunk[..most])).await;
+        let count = reading.context("nothing comes")??;
+        ensure!(count > 0, "the end, {left} bytes too early");
+        ensure!(hears.continues_with(&chunk[..count]), "wrong bytes");
+        left -= count;
+    }
+    Ok(())
+}
+
 /// Writes noise until it is told to stop, then the end; how much it was.
 pub(crate) async fn flood(
     mut to: impl AsyncWrite + Unpin,

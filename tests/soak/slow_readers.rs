@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use trunkline_support::background::spawn;
 use trunkline_support::wait::until;
 
-use crate::flow::{LONG, MIB, Noise, drain, hand_over, session};
+use crate::flow::{LONG, MIB, Noise, drain, hand_over, receive, say, send, session};
 use crate::stand::{Plan, SOON, Stand, on};
 use crate::watch::{alone, at_rest, look, nothing_is_left};
 
@@ -18,34 +18,6 @@ use crate::watch::{alone, at_rest, look, nothing_is_left};
 const A_DIRECTION: usize = 2;
 /// Ends of pipes that the router may keep for whoever flows next, where nobody does.
 const KEPT: usize = 32;
-
-async fn send(mut to: impl AsyncWrite + Unpin, mut says: Noise, bytes: usize) -> Result<()> {
-    let mut left = bytes;
-    while left > 0 {
-        let some = says.next(left.min(256 * 1024));
-        to.write_all(some).await.context("sending")?;
-        left -= some.len();
-    }
-    to.shutdown().await.context("sending the end")
-}
-
-/// Reads as fast as it can until `bytes` have come, so that the direction flows.
-async fn receive(
-    from: &mut (impl AsyncRead + Unpin),
-    hears: &mut Noise,
-    bytes: usize,
-) -> Result<()> {
-    let mut chunk = vec![0; 256 * 1024];
-    let mut left = bytes;
-    while left > 0 {
-        let most = chunk.len().min(left);
-        let count = timeout(LONG, from.read(&mut chunk[..most])).await??;
-        ensure!(count > 0, "the end, {left} bytes too early");
-        ensure!(hears.continues_with(&chunk[..count]), "wrong bytes");
-        left -= count;
-    }
-    Ok(())
-}
 
 /// Waits until the router's processor time stands still: all buffers on the way are full.
 async fn stuck(stand: &mut Stand) -> Result<()> {
@@ -121,17 +93,7 @@ async fn sessions_that_flow_one_after_another_do_not_keep_a_pipe_each() -> Resul
             let (mut client, mut server) = session(stand).await?;
             let (mut says, mut hears) = (Noise::new(number), Noise::new(number));
             let (sent, came) = tokio::join!(
-                async {
-                    for _ in 0..16 {
-                        let mut left = 256 * 1024;
-                        while left > 0 {
-                            let some = says.next(left);
-                            server.write_all(some).await?;
-                            left -= some.len();
-                        }
-                    }
-                    anyhow::Ok(())
-                },
+                say(&mut server, &mut says, 4 * MIB),
                 receive(&mut client, &mut hears, 4 * MIB),
             );
             sent.and(came)?;
