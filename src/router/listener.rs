@@ -1,4 +1,9 @@
 //! Accepting clients: the loop cannot fail, and it cannot spin.
+//!
+//! A port has one socket, and a socket one loop, on one of the workers. A socket a worker (SO_REUSEPORT) would spare the
+//! handing over, and is not used: a socket that closes takes its queue with it, so that a reload would cost clients;
+//! one that the service manager passed has one queue, whoever is there; and the kernel deals by hash, so that of few
+//! long sessions most may meet on one worker while another is idle.
 
 use std::io;
 use std::sync::Arc;
