@@ -13,7 +13,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Duration;
 
 use trunkline_core::Moment;
 use trunkline_io::clock;
@@ -32,8 +31,8 @@ use crate::traffic::Traffic;
 use crate::traffic::account::Entry;
 use crate::{metrics, socket};
 
-/// What ends sooner is taken for a login that failed.
-const LOGIN: Duration = Duration::from_secs(1);
+/// What ends sooner is taken for a login that failed, in milliseconds.
+const LOGIN: u32 = 1_000;
 
 /// Serves one client from its first byte to its last, and writes its line in the log.
 ///
@@ -128,7 +127,25 @@ impl Session {
             Ok(opened) => Flow::new(opened, &self.report.traffic),
             Err(ending) => return Some(ending),
         };
-        let ending = flow.run(&self.door).await;
+        let (door, seat, began) = (&self.door, &flow.seat, self.report.ms_until(clock::now()));
+        // One session was told to go, or the server is stopping: it is asked before anybody else is sent there. A new
+        // login inside TLS would be refused where the router cannot see it.
+        let server_ended = || {
+            // Who is turned away at the login (a wrong password, say) is no reason to doubt anybody.
+            let lasted = self.report.ms_until(clock::now()).saturating_sub(began);
+            if lasted >= LOGIN {
+                door.doubt(seat);
+            }
+        };
+        let ending = {
+            let (mut ear, mut over) = (Ear::default(), pin!(seat.over().cancelled()));
+            let mut pumping = pin!(flow.pump.run(door.config.client_idle, &server_ended));
+            poll_fn(|cx| match ear.poll_rings(cx, over.as_mut()) {
+                Poll::Ready(()) => Poll::Ready(why(seat, door)),
+                Poll::Pending => pumping.as_mut().poll(cx),
+            })
+            .await
+        };
         if matches!(ending, Ending::Killed(_) | Ending::ShutDown) {
             Box::pin(self.end(flow, &ending)).await;
         }
@@ -141,7 +158,6 @@ impl Session {
             mut pump,
             seat: _seat,
             _taken,
-            began: _,
         } = flow;
         if matches!(ending, Ending::Killed(_)) {
             self.door.count.killed.fetch_add(1, Ordering::Relaxed);
@@ -181,7 +197,6 @@ struct Flow {
     pump: Pump,
     seat: Arc<Seat>,
     _taken: Counted<SeatTaken>,
-    began: Moment,
 }
 
 impl Flow {
@@ -196,28 +211,7 @@ impl Flow {
             pump: Pump::new(client, stream, Arc::clone(traffic)),
             seat,
             _taken,
-            began: clock::now(),
         }
-    }
-
-    /// Pumps until one side ends, or the session is over for another reason.
-    async fn run(&mut self, door: &Door) -> Ending {
-        let (seat, began) = (&self.seat, self.began);
-        // One session was told to go, or the server is stopping: it is asked before anybody else is sent there. A new
-        // login inside TLS would be refused where the router cannot see it.
-        let server_ended = || {
-            // Who is turned away at the login (a wrong password, say) is no reason to doubt anybody.
-            if clock::now().since(began) >= LOGIN {
-                door.doubt(seat);
-            }
-        };
-        let (mut ear, mut over) = (Ear::default(), pin!(seat.over().cancelled()));
-        let mut pumping = pin!(self.pump.run(door.config.client_idle, server_ended));
-        poll_fn(|cx| match ear.poll_rings(cx, over.as_mut()) {
-            Poll::Ready(()) => Poll::Ready(why(seat, door)),
-            Poll::Pending => pumping.as_mut().poll(cx),
-        })
-        .await
     }
 }
 
