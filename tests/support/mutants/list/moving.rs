@@ -11,7 +11,6 @@ const WORKER: &str = "src/router/worker.rs";
 const POLL: &str = "src/router/poll.rs";
 const PUMP: &str = "src/router/pump.rs";
 const ACCOUNT: &str = "src/router/traffic/account.rs";
-const HOUSE: &str = "src/router/house.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
