@@ -167,7 +167,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         tests: Tests::Router(&["megabytes_are_told"]),
     },
     Mutant {
-        says: "counts anew for a listener that comes back",
+        says: "shows counters that no session counts in",
         file: HOUSE,
         edits: &[(
             "                        count,\n                        ..Door::new(",
