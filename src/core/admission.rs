@@ -2,7 +2,7 @@
 //!
 //! Pure arithmetic: what the system allows comes in as a number. A session is two descriptors, and a part of all is
 //! kept back for what must work when there is no room for another session: the stats port, questions to etcd and
-//! members, cancel requests, and telling clients that there is no room.
+//! members, cancel requests, and telling clients that there is no room. Streams get a few pipes.
 
 use crate::config::router::Router;
 
@@ -14,6 +14,12 @@ const RESERVE: u64 = 512;
 const LEAST: u64 = 128;
 /// Between the two, one of so many is kept back.
 const RESERVED_PART: u64 = 4;
+/// Descriptors of a pipe: one to each end.
+const A_PIPE: u64 = 2;
+/// One of so many descriptors is an end of a pipe that streams are moved through, ...
+const PIPES_PART: u64 = 64;
+/// ... up to so many pipes. A stream has one only while its receiver is behind, and does without where there is none.
+const PIPES: u64 = 512;
 
 /// What the descriptors a process may have are good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +30,8 @@ pub struct Budget {
     pub sessions: u32,
     /// How many more may be being told that there are too many.
     pub refusals: u32,
+    /// How many pipes the sessions may have between them.
+    pub pipes: u32,
 }
 
 impl Budget {
@@ -33,12 +41,14 @@ impl Budget {
         let reserve = (descriptors / RESERVED_PART).clamp(LEAST, RESERVE);
         // Of a very few, half are for clients all the same: a router that serves nobody is none.
         let reserve = reserve.min(descriptors / 2);
+        let pipes = (descriptors / PIPES_PART / A_PIPE).min(PIPES);
         let number = |descriptors: u64| u32::try_from(descriptors).unwrap_or(u32::MAX);
         Self {
             descriptors,
-            sessions: number((descriptors - reserve) / A_SESSION),
+            sessions: number((descriptors - reserve - pipes * A_PIPE) / A_SESSION),
             // The rest is for everything else.
             refusals: number(reserve / 4),
+            pipes: number(pipes),
         }
     }
 
@@ -102,16 +112,19 @@ mod tests {
     fn sessions_and_reserve_never_need_more_descriptors_than_there_are() {
         for descriptors in (0..5000).chain([65_536, 1_048_576, u64::from(u32::MAX), u64::MAX]) {
             let budget = Budget::of(descriptors);
-            let needed = u64::from(budget.sessions) * 2 + u64::from(budget.refusals);
+            let moving = (u64::from(budget.sessions) + u64::from(budget.pipes)) * 2;
+            let needed = moving + u64::from(budget.refusals);
             assert!(needed <= descriptors, "{budget:?}");
-            let kept = descriptors - u64::from(budget.sessions) * 2;
+            let kept = descriptors - moving;
             assert!(
                 descriptors < 256 || kept >= u64::from(budget.refusals) + 96,
                 "{budget:?}"
             );
         }
-        assert_eq!(Budget::of(1024).sessions, 384);
-        assert_eq!(Budget::of(1_048_576).sessions, 524_032);
+        assert_eq!(Budget::of(1024).sessions, 376);
+        assert_eq!(Budget::of(1024).pipes, 8);
+        assert_eq!(Budget::of(1_048_576).sessions, 523_520);
+        assert_eq!(Budget::of(1_048_576).pipes, 512);
     }
 
     #[test]
@@ -119,13 +132,13 @@ mod tests {
         let (mut router, _) = from_flags(&["a:2379".into()], "demo", None).unwrap();
         let budget = Budget::of(1024);
         assert_eq!(budget.exceeded(&router), None);
-        router.clusters[0].listeners[1].maxconn = Some(384);
+        router.clusters[0].listeners[1].maxconn = Some(376);
         assert_eq!(budget.exceeded(&router), None);
-        router.clusters[0].listeners[1].maxconn = Some(385);
+        router.clusters[0].listeners[1].maxconn = Some(377);
         let too_many = budget.exceeded(&router).unwrap();
         assert_eq!((&*too_many.cluster, &*too_many.listener), ("demo", "read"));
         let said = format!("{}; {}", too_many.what(), too_many.expected());
-        for word in ["385", "1024", "write 384", "LimitNOFILE"] {
+        for word in ["377", "1024", "write 376", "LimitNOFILE"] {
             assert!(said.contains(word), "{said}");
         }
     }

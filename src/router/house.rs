@@ -25,6 +25,7 @@ use crate::door::{Count, Door};
 use crate::doorstep::Doorstep;
 use crate::listener::{self, Porter};
 use crate::ports::PassedSockets;
+use crate::pump::pipes;
 use crate::worker::Workers;
 use crate::{ports, socket};
 
@@ -106,6 +107,7 @@ impl House {
             sessions = budget.sessions,
             "open files of this process, and clients they are enough for"
         );
+        pipes::allow(budget.pipes);
         ports::tell_queue();
         Self {
             admission: Arc::new(Admission::new(budget)),

@@ -130,7 +130,9 @@ impl Stream {
     /// end, which is never a part of a count: if its event was delivered together with that of the bytes, it stands as
     /// "read closed", which is never cleared; if not, the event is still to come. A reset is like the end.
     ///
-    /// Only TCP is that simple: a read from a unix socket also stops short where somebody passed a descriptor.
+    /// Only TCP is that simple: a read from a unix socket also stops short where somebody passed a descriptor. (One
+    /// from TCP does at urgent data, which PostgreSQL knows nothing of: a peer that sends some delays what it sends
+    /// behind it, to its next packet or its end.)
     fn try_all(
         &self,
         interest: Interest,

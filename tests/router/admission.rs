@@ -164,7 +164,7 @@ async fn a_maxconn_that_cannot_be_reached_is_refused_at_the_start() -> Result<()
     for word in [
         "listeners.write.maxconn: 5000 does not fit",
         "1024",
-        "384",
+        "376",
         "LimitNOFILE",
     ] {
         ensure!(said.contains(word), "{word:?} is not in {said:?}");

@@ -4,7 +4,9 @@
 //! the reader keeps up with the writer, and then it never splices. What counts here is whether reads are large
 //! enough for splicing to pay.
 
-/// A read that is at least so large costs less spliced than copied.
+/// A read that is at least so large costs less spliced than copied. (Measured over loopback both cost the same at 10
+/// KiB; of 16 KiB a splice costs 0.85 of a copy, of 32 KiB 0.8, of 128 KiB 0.3.) Where bytes come in small packets a
+/// splice costs somewhat more than that.
 const LARGE: usize = 16 * 1024;
 /// How many such reads in a row say that more will come.
 const STREAM: i8 = 3;

@@ -41,11 +41,17 @@ pub struct State {
 /// The same of one direction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Leg {
-    /// Read, not yet written.
-    rest: Vec<u8>,
-    /// How many bytes are in its pipe; it has none if none.
-    piped: usize,
+    held: Load,
     is_over: bool,
+}
+
+/// What was read and is not written yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Load {
+    Nothing,
+    Bytes(Vec<u8>),
+    /// So many bytes are in its pipe.
+    Piped(usize),
 }
 
 /// Why parts are none of a session.
@@ -85,8 +91,7 @@ impl State {
     /// How many descriptors belong to it.
     #[must_use]
     pub const fn descriptors(&self) -> usize {
-        let pipes = (self.up.piped > 0) as usize + (self.down.piped > 0) as usize;
-        2 + 2 * pipes
+        2 + self.up.descriptors() + self.down.descriptors()
     }
 }
 
@@ -146,19 +151,22 @@ impl Pump {
 impl Leg {
     fn of(direction: Direction, descriptors: &mut Vec<OwnedFd>) -> Self {
         let (held, is_over) = direction.into_parts();
-        let (rest, piped) = match held {
-            Held::Nothing => (Vec::new(), 0),
-            Held::Bytes(rest) => (rest.left().to_vec(), 0),
+        let held = match held {
+            Held::Nothing => Load::Nothing,
+            Held::Bytes(rest) => Load::Bytes(rest.left().to_vec()),
             Held::Piped(pipe, held) => {
                 let (reader, writer) = pipe.into_ends();
                 descriptors.extend([reader, writer]);
-                (Vec::new(), held)
+                Load::Piped(held)
             }
         };
-        Self {
-            rest,
-            piped,
-            is_over,
+        Self { held, is_over }
+    }
+
+    const fn descriptors(&self) -> usize {
+        match self.held {
+            Load::Nothing | Load::Bytes(_) => 0,
+            Load::Piped(_) => 2,
         }
     }
 
@@ -166,10 +174,10 @@ impl Leg {
         self,
         next: &mut impl FnMut() -> Result<OwnedFd, Unfit>,
     ) -> Result<Direction, Unfit> {
-        let held = match self {
-            Self { piped: 0, rest, .. } if rest.is_empty() => Held::Nothing,
-            Self { piped: 0, rest, .. } => Held::Bytes(Rest::of(rest.into())),
-            Self { piped, .. } => Held::Piped(pipe(next()?, next()?, piped)?, piped),
+        let held = match self.held {
+            Load::Nothing => Held::Nothing,
+            Load::Bytes(bytes) => Held::Bytes(Rest::of(bytes.into())),
+            Load::Piped(held) => Held::Piped(pipe(next()?, next()?, held)?, held),
         };
         Ok(Direction::resumed(held, self.is_over))
     }

@@ -15,18 +15,21 @@ use rustix::pipe::{
 
 use crate::stream::Stream;
 
-/// How large a pipe is wanted: the most an unprivileged process may ask for (`fs.pipe-max-size`), and the most that
-/// is ever in one.
+/// How large a pipe is wanted: the most an unprivileged process may ask for (`fs.pipe-max-size`). That is 256 slots,
+/// and a slot takes what came in one piece: 1,448 bytes from many a network.
 const SIZE: usize = 1024 * 1024;
+/// How much is put into one at once. Twice as much moves no faster and half as much costs a third more (measured);
+/// and the sender's window opens after each.
+const FILL: usize = 256 * 1024;
 /// Past `fs.pipe-user-pages-soft` the kernel makes smaller pipes without a word. Below this they are worse than
 /// copying.
 const LEAST: usize = 64 * 1024;
 /// How many pipes a process may have unless it was told otherwise.
 const MOST: u32 = 64;
 
-/// How many empty ones a thread keeps: each costs ten kilobytes of kernel memory, and one is enough for all of its
-/// directions that are not stalled.
-const SPARE: usize = 4;
+/// How many empty ones a thread keeps. One is enough for all of its directions that are not stalled, and what one
+/// thread keeps another cannot have.
+const SPARE: usize = 2;
 
 static ALLOWED: AtomicU32 = AtomicU32::new(MOST);
 static WANTED: AtomicUsize = AtomicUsize::new(SIZE);
@@ -107,12 +110,14 @@ impl Pipe {
         let counted = Counted::below(ALLOWED.load(Ordering::Relaxed))?;
         // No descriptors left, most likely: sessions need them more.
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-        let granted = fcntl_setpipe_size(&writer, SIZE).or_else(|_| fcntl_getpipe_size(&writer));
+        let wanted = WANTED.load(Ordering::Relaxed);
+        let granted = fcntl_setpipe_size(&writer, wanted);
+        let granted = granted.or_else(|_| fcntl_getpipe_size(&writer));
         let granted = granted.unwrap_or(0);
-        if granted < SIZE {
+        if granted < wanted {
             SHRUNK.fetch_add(1, Ordering::Relaxed);
         }
-        (granted >= LEAST).then_some(Self {
+        (granted >= wanted.min(LEAST)).then_some(Self {
             reader,
             writer,
             _counted: counted,
@@ -137,7 +142,7 @@ impl Pipe {
     /// only then does "would block" mean that nothing is there, and not that the pipe is full.
     pub(super) fn fill(&self, from: &Stream) -> io::Result<usize> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        Ok(splice(from, None, &self.writer, None, SIZE, flags)?)
+        Ok(splice(from, None, &self.writer, None, FILL, flags)?)
     }
 
     /// Has the kernel move the `held` bytes of the pipe on to `to`, or as many as there is room for.

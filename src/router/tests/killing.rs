@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
+mod pump_bench;
+
 use std::sync::Arc;
 use std::time::Duration;
+
+use pump_bench::{Between, Flow, Running, has_pipe, on_one_thread, receive_rest, send_until_full};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,6 +44,29 @@ async fn what_the_server_had_said_comes_before_the_end() {
     heard_all.unwrap().unwrap();
     assert!(heard == said, "{} of {} bytes", heard.len(), said.len());
     assert_eq!(traffic.bytes().from_server, said.len() as u64);
+}
+
+#[test]
+fn what_was_on_its_way_through_a_pipe_is_delivered_too() {
+    on_one_thread(async {
+        let mut at = Between::tcp().await;
+        let running = Running::start(at.pump);
+        send_until_full(&mut at.server, &mut Flow::new(1)).await;
+        let parts = running.stop().await.take_apart().unwrap();
+        assert!(has_pipe(&parts));
+        let held = rustix::io::ioctl_fionread(&parts.descriptors[2]).unwrap();
+        let counted = parts.state.bytes().from_server;
+        let mut pump = Pump::put_together(parts, Arc::default()).unwrap();
+        let telling = async {
+            pump.deliver().await;
+            pump.close()
+        };
+        let mut heard = Flow::new(1);
+        let hearing = receive_rest(&mut at.client, &mut heard);
+        let (_remains, _) = tokio::join!(telling, hearing);
+        let (least, heard) = (counted + held, heard.at());
+        assert!(heard >= least, "{heard} bytes, not even {least}");
+    });
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ const PAGE: usize = 4096;
 fn alone<T: Future<Output = ()>>(test: impl FnOnce() -> T + Send + 'static) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     pipes::allow(64);
+    pipes::want(usize::MAX);
     let ran = std::thread::spawn(move || on_one_thread(test())).join();
     let open = pipes::count().open;
     ran.unwrap();
@@ -111,6 +112,19 @@ fn a_stream_without_a_pipe_is_copied() {
         receive_rest(&mut at.client, &mut sent).await.unwrap();
         drop(at.client);
         assert_eq!(running.ending().await, Ending::ServerClosed);
+    });
+}
+
+#[test]
+fn a_stream_arrives_where_a_pipe_has_no_more_than_a_page() {
+    alone(|| async {
+        pipes::want(PAGE);
+        let mut at = Between::tcp().await;
+        let running = Running::start(at.pump);
+        stream(&mut at.server, &mut at.client, &mut Flow::new(1)).await;
+        assert_eq!(pipes::count().open, 1);
+        drop((at.server, at.client));
+        running.ending().await;
     });
 }
 

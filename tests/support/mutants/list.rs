@@ -5,6 +5,7 @@
 mod etcd;
 mod members;
 mod moving;
+mod pumping;
 mod readers;
 mod table;
 mod writes;
@@ -48,6 +49,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Mutant> {
         readers::MUTANTS,
         table::MUTANTS,
         moving::MUTANTS,
+        pumping::MUTANTS,
     ]
     .into_iter()
     .flatten()
