@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 
+use crate::usage::Cpu;
 use crate::wire::{WELCOME, Work};
 
 /// Longer than anything takes that works.
@@ -90,7 +91,7 @@ pub(crate) struct Outcome {
 pub(crate) fn drive<L: Load>(
     shares: Vec<L>,
     timing: Timing,
-    cpu: &(dyn Fn() -> Result<Duration> + Sync),
+    cpu: &(dyn Fn() -> Result<Cpu> + Sync),
 ) -> Result<Outcome> {
     let from = Instant::now() + timing.warm_up;
     let until = from + timing.window;
@@ -114,12 +115,12 @@ pub(crate) fn drive<L: Load>(
         Ok(Outcome {
             tally,
             seconds: timing.window.as_secs_f64(),
-            cpu: after.saturating_sub(before).mul_f64(share),
+            cpu: after.since(&before).mul_f64(share),
         })
     })
 }
 
-fn sample(at: Instant, cpu: &(dyn Fn() -> Result<Duration> + Sync)) -> Result<(Instant, Duration)> {
+fn sample(at: Instant, cpu: &(dyn Fn() -> Result<Cpu> + Sync)) -> Result<(Instant, Cpu)> {
     std::thread::sleep(at.saturating_duration_since(Instant::now()));
     Ok((Instant::now(), cpu()?))
 }

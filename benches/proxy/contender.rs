@@ -6,7 +6,6 @@ mod router;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use trunkline_support::parts::on_path;
@@ -14,7 +13,7 @@ use trunkline_support::process::Process;
 
 use crate::options::{Arguments, Build};
 use crate::stand::Stand;
-use crate::usage;
+use crate::usage::Cpu;
 use haproxy::Variant;
 
 /// Somebody who is measured.
@@ -159,8 +158,8 @@ impl Front {
 }
 
 /// The processor time of a front's process so far; none is spent by a direct connection.
-pub(crate) fn cpu(pid: Option<u32>) -> Result<Duration> {
-    pid.map_or(Ok(Duration::ZERO), usage::cpu)
+pub(crate) fn cpu(pid: Option<u32>) -> Result<Cpu> {
+    pid.map_or_else(|| Ok(Cpu::default()), Cpu::of)
 }
 
 fn find(name: &std::path::Path) -> Result<PathBuf> {

@@ -111,12 +111,7 @@ pub(crate) fn judge(measured: &Measured, contenders: &[Contender]) -> Vec<Judged
             let rounds: Vec<Vec<f64>> = (0..contenders.len())
                 .map(|number| measured.figures(number, figure.metric))
                 .collect();
-            judge_figure(
-                *figure,
-                &rounds,
-                &kinds,
-                measured.noise.too_much().is_some(),
-            )
+            judge_figure(*figure, &rounds, &kinds, measured.noise.is_too_much())
         })
         .collect()
 }

@@ -106,7 +106,7 @@ async fn measure(arguments: &Arguments) -> Result<Outcome> {
             .map(|(measured, judged)| (measured, &judged[..]))
     };
     println!("{}", report::bars(pairs(), &contenders));
-    let noisy = pairs().any(|(measured, _)| measured.noise.too_much().is_some());
+    let noisy = pairs().any(|(measured, _)| measured.noise.is_too_much());
     let outcome = judge::outcome(noisy, pairs().flat_map(|(_, judged)| judged));
     println!("{}", words(outcome));
     if let Some(file) = &arguments.json {
@@ -137,7 +137,8 @@ fn machine() -> Result<String> {
         .map_or("unknown", |(_, model)| model.trim());
     let kernel = read("/proc/sys/kernel/osrelease")?;
     Ok(format!(
-        "{processors} processors ({model}), Linux {}; client, proxies and backend share them, over loopback",
+        "{processors} processors ({model}), Linux {};\n\
+         client, proxies and backend share them, over loopback",
         kernel.trim()
     ))
 }

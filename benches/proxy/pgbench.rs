@@ -12,7 +12,7 @@ use trunkline_support::wait::until;
 use crate::stand::Stand;
 
 /// Its number in its address.
-const HOST: u8 = 101;
+const HOST: u8 = 91;
 const START: Duration = Duration::from_secs(60);
 const FILL: Duration = Duration::from_secs(300);
 /// Beside the time it works.

@@ -26,17 +26,22 @@ pub(crate) fn workload(measured: &Measured, judged: &[Judged], contenders: &[Con
     let rounds = judged.iter().flat_map(|it| &it.entries);
     let rounds = rounds.map(|entry| entry.rounds.len()).max().unwrap_or(0);
     let about = format!(
-        "{}, {rounds} rounds, attempt {}",
+        "{}, rounds: {rounds}, attempt {}",
         measured.workload.name, measured.attempts
     );
     let mut text = format!("\n{title:<62} {about:>37}\n");
     let noise = &measured.noise;
-    let mut seen = format!("  others took {:.0} % of the machine", 100.0 * noise.others);
-    if let Some(spread) = noise.spread {
-        seen += &format!(", direct's rounds are {:.0} % apart", 100.0 * spread);
+    if let Some(others) = noise.others {
+        let spread = noise.spread.map_or(String::new(), |spread| {
+            format!(", direct's rounds are {:.0} % apart", 100.0 * spread)
+        });
+        let taken = 100.0 * others;
+        line(
+            &mut text,
+            format_args!("  others took {taken:.0} % of the machine{spread}"),
+        );
     }
-    line(&mut text, format_args!("{seen}"));
-    if let Some(why) = noise.too_much() {
+    for why in noise.too_much() {
         line(&mut text, format_args!("  TOO NOISY TO TELL: {why}"));
     }
     let several = contenders.iter().filter(|it| it.is_trunkline()).count() > 1;
@@ -86,7 +91,7 @@ pub(crate) fn bars<'a>(
     contenders: &[Contender],
 ) -> String {
     let mut text = format!(
-        "\n{:<34} {:>10} {:>8} {:>8} {:>9} {:>9}  {}\n",
+        "\n{:<32} {:>10} {:>8} {:>8} {:>9} {:>9}  {}\n",
         "figure", "trunkline", "haproxy", "ratio", "bar", "aim", "verdict"
     );
     let several = contenders.iter().filter(|it| it.is_trunkline()).count() > 1;
@@ -120,11 +125,11 @@ pub(crate) fn bars<'a>(
                     Of::Itself => "",
                 };
                 let limit = |limit: f64| format!("{sign} {limit:.2}{times}");
-                let verdict = entry.verdict.map_or("nothing to judge by", |it| it.words());
+                let verdict = entry.verdict.map_or("unjudged", |it| it.words());
                 line(
                     &mut text,
                     format_args!(
-                        "{name:<34} {:>10} {:>8} {:>8} {:>9} {:>9}  {verdict}",
+                        "{name:<32} {:>10} {:>8} {:>8} {:>9} {:>9}  {verdict}",
                         number(entry.spread.median),
                         haproxy.map_or("-".to_owned(), |it| number(it.spread.median)),
                         ratio.unwrap_or_else(|| "-".to_owned()),

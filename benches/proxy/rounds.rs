@@ -94,10 +94,10 @@ impl<'a> Course<'a> {
             };
             // Contender 0 is the direct one.
             measured.noise = Noise::of(&others, &measured.figures(0, Metric::Rate));
-            let too_much = measured.noise.too_much();
-            let Some(why) = too_much.filter(|_| attempts < self.arguments.attempts) else {
+            let why = measured.noise.too_much().join("; ");
+            if why.is_empty() || attempts >= self.arguments.attempts {
                 return Ok(measured);
-            };
+            }
             progress(&format!("{}: once more, since {why}", workload.name));
         }
     }

@@ -14,15 +14,18 @@ use crate::contender::{Contender, Front, cpu};
 use crate::pgbench::{self, Script};
 use crate::plan::{Metric, Work};
 use crate::stand::Stand;
-use crate::usage::Memory;
+use crate::usage::{Cpu, Memory};
 
 /// What a run yielded.
 pub(crate) type Sample = BTreeMap<Metric, f64>;
 
 const GIB: f64 = (1_u64 << 30) as f64;
 const MICRO: f64 = 1e6;
-/// Sessions that come and go before a process's memory is looked at for the first time.
+/// Sessions that a process has when its memory is looked at for the first time: what the first of all cost, tables and
+/// arenas, is no session's.
 const FIRST_SESSIONS: usize = 100;
+/// Seconds of pgbench: in less, a busy machine may not get beyond the logins.
+const SHORTEST_PGBENCH: u64 = 2;
 /// How long memory may take to stand still.
 const SETTLING: usize = 20;
 const SETTLED: Duration = Duration::from_millis(200);
@@ -115,11 +118,11 @@ async fn transactions(
     stand: &Stand,
     timing: Timing,
 ) -> Result<Sample> {
-    // pgbench knows whole seconds only.
-    let seconds = (timing.window.as_secs_f64().ceil() as u64).max(1);
+    // pgbench knows whole seconds only, and logs all its clients in first.
+    let seconds = (timing.window.as_secs_f64().ceil() as u64).max(SHORTEST_PGBENCH);
     let before = cpu(front.pid())?;
     let told = pgbench::work(stand, front.address, script, clients, seconds).await?;
-    let used = cpu(front.pid())?.saturating_sub(before);
+    let used = cpu(front.pid())?.since(&before);
     let mut sample = Sample::from([(Metric::Rate, told.per_second)]);
     if front.pid().is_some() {
         let each = used.as_secs_f64() * MICRO / told.transactions;
@@ -138,10 +141,11 @@ pub(crate) async fn memory(
 ) -> Result<Sample> {
     let front = contender.front(stand, stand.addresses[number]).await?;
     let pid = front.pid().context("a direct connection has no memory")?;
-    drop(open_idle(&front, FIRST_SESSIONS.min(ways.idle_sessions)).await?);
+    let first = open_idle(&front, FIRST_SESSIONS.min(ways.idle_sessions)).await?;
     let before = settled(pid).await?;
     let sessions = open_idle(&front, ways.idle_sessions).await?;
     let after = settled(pid).await?;
+    check_idle(first).await?;
     check_idle(sessions).await?;
     let each = |after: u64, before: u64| {
         (after as f64 - before as f64) / 1_024.0 / ways.idle_sessions as f64
@@ -172,8 +176,8 @@ pub(crate) async fn idle(fronts: &[Front], ways: Ways) -> Result<Vec<Sample>> {
     for open in sessions {
         check_idle(open).await?;
     }
-    let busy = |(after, before): (Duration, Duration)| {
-        let used = after.saturating_sub(before);
+    let busy = |(after, before): (Cpu, Cpu)| {
+        let used = after.since(&before);
         Sample::from([(
             Metric::Busy,
             100.0 * used.as_secs_f64() / elapsed.as_secs_f64(),

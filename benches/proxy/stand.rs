@@ -31,6 +31,7 @@ pub(crate) struct Stand {
     pub(crate) network: Loopback,
     pub(crate) workdir: Arc<WorkDir>,
     names: AtomicU32,
+    turns: AtomicU32,
 }
 
 impl Stand {
@@ -50,6 +51,7 @@ impl Stand {
             network,
             workdir,
             names: AtomicU32::new(1),
+            turns: AtomicU32::new(0),
         })
     }
 
@@ -65,6 +67,12 @@ impl Stand {
     /// A name nothing else here has.
     pub(crate) fn name(&self, kind: &str) -> String {
         format!("{kind}-{}", self.names.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number below `of` that was not given out for as long as can be.
+    pub(crate) fn turn(&self, of: u32) -> Result<u8> {
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed) % of;
+        Ok(u8::try_from(turn)?)
     }
 }
 

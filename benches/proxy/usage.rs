@@ -1,24 +1,71 @@
-//! What a process costs, and what the rest of the machine does meanwhile: from /proc and the kernel's own clocks.
+//! What a process costs, and what the rest of the machine does meanwhile: all of it from /proc.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use nix::time::{clock_getcpuclockid, clock_gettime};
-use nix::unistd::Pid;
 
 /// The unit of /proc/…/stat, on every Linux there is.
 const TICK: Duration = Duration::from_millis(10);
 /// The parent of all kernel threads.
 const KTHREADD: u32 = 2;
 
-/// The processor time of all a process's threads so far, those that have ended included.
-pub(crate) fn cpu(pid: u32) -> Result<Duration> {
-    let read = || -> Result<Duration> {
-        let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(pid)?))?;
-        Ok(clock_gettime(clock)?.into())
-    };
-    read().with_context(|| format!("reading the processor time of process {pid}"))
+/// The processor time of a process so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cpu {
+    /// Of each thread that runs, to the nanosecond.
+    threads: BTreeMap<u32, Duration>,
+    /// Of all, those that have ended included, in ticks.
+    ticks: Duration,
+}
+
+impl Cpu {
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let read = || -> Result<Self> {
+            let mut threads = BTreeMap::new();
+            for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+                let thread = thread?;
+                // One that ended meanwhile is missing, and missed in `since`.
+                let Ok(text) = std::fs::read_to_string(thread.path().join("schedstat")) else {
+                    continue;
+                };
+                let number = thread
+                    .file_name()
+                    .to_str()
+                    .context("a thread's number")?
+                    .parse()?;
+                threads.insert(number, on_processor(&text).context("schedstat is empty")?);
+            }
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+            let process = Process::parse(&stat).context("stat is short")?;
+            Ok(Self {
+                threads,
+                ticks: process.spent,
+            })
+        };
+        read().with_context(|| format!("reading the processor time of process {pid}"))
+    }
+
+    /// What was used since then: by threads where all of them still run, else in ticks.
+    pub(crate) fn since(&self, before: &Self) -> Duration {
+        let mut spent = Duration::ZERO;
+        for thread in before.threads.keys() {
+            if !self.threads.contains_key(thread) {
+                return self.ticks.saturating_sub(before.ticks);
+            }
+        }
+        for (thread, now) in &self.threads {
+            let then = before.threads.get(thread).copied().unwrap_or_default();
+            spent += now.saturating_sub(then);
+        }
+        spent
+    }
+}
+
+/// The first figure of a thread's schedstat.
+fn on_processor(schedstat: &str) -> Option<Duration> {
+    let nanoseconds = schedstat.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
 }
 
 /// A process's memory, in bytes.
@@ -242,10 +289,31 @@ mod tests {
 
     #[test]
     fn a_process_that_works_is_seen_to_work() {
-        let before = cpu(std::process::id()).unwrap();
-        let began = Instant::now();
-        while cpu(std::process::id()).unwrap() == before {
-            assert!(began.elapsed() < Duration::from_secs(10));
+        let ours = || Cpu::of(std::process::id()).unwrap();
+        let (before, began) = (ours(), Instant::now());
+        while ours().since(&before) < Duration::from_millis(5) {
+            assert!(began.elapsed() < Duration::from_secs(20));
         }
+    }
+
+    #[test]
+    fn the_time_of_a_thread_that_ended_is_not_lost() {
+        let cpu = |threads: &[(u32, u64)], ticks: u64| Cpu {
+            threads: threads
+                .iter()
+                .map(|(thread, it)| (*thread, Duration::from_nanos(*it)))
+                .collect(),
+            ticks: Duration::from_millis(10 * ticks),
+        };
+        let before = cpu(&[(1, 500), (2, 700)], 5);
+        let working = cpu(&[(1, 600), (2, 700), (3, 50)], 5);
+        assert_eq!(working.since(&before), Duration::from_nanos(150));
+        let ended = cpu(&[(1, 600)], 7);
+        assert_eq!(ended.since(&before), Duration::from_millis(20));
+        assert_eq!(
+            on_processor("47260 12 1\n"),
+            Some(Duration::from_nanos(47_260))
+        );
+        assert_eq!(on_processor(""), None);
     }
 }

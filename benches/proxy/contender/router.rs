@@ -19,6 +19,8 @@ use crate::stand::Stand;
 const MEMBER: &str = "pg-1";
 /// Renewed all the time; long enough for a machine that is busy with a measurement.
 const LEASE: i64 = 30;
+/// Routers take turns with so many addresses: ports are the same everywhere, and no more than a few run at once.
+const HOSTS: u32 = 30;
 const START: Duration = Duration::from_secs(20);
 
 /// A router that has a target; ended on drop.
@@ -43,7 +45,7 @@ impl Routed {
         cluster.put(&name, &key.to_string()).await?;
         cluster.lock(MEMBER).await?;
 
-        let ports = Ports::on(&stand.network, 0)?;
+        let ports = Ports::on(&stand.network, stand.turn(HOSTS)?)?;
         let state = stand.workdir.folder(&format!("{scope}-state"), None)?;
         // HAProxy is run without a log too: a line a session would be compared with none.
         let config = config(&scope, &[endpoint], &ports)
