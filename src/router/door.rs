@@ -162,6 +162,11 @@ impl<T: AsRef<AtomicU32>> Counted<T> {
         }
         Some(counted)
     }
+
+    /// What it is counted with.
+    pub const fn of(&self) -> &T {
+        &self.0
+    }
 }
 
 impl<T: AsRef<AtomicU32>> Drop for Counted<T> {

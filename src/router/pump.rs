@@ -12,7 +12,7 @@ mod direction;
 mod pace;
 pub mod parts;
 pub mod pipes;
-mod silence;
+pub mod silence;
 
 use std::future::poll_fn;
 use std::io;
@@ -110,15 +110,22 @@ impl Pump {
     /// it is the server that ends first, before the client is told.
     pub async fn run(&mut self, idle: Option<Duration>, server_ended: impl Fn()) -> Ending {
         let mut silence = Silence::new(idle);
-        poll_fn(|cx| {
-            if let Poll::Ready(ending) = self.poll_turn(cx, &server_ended) {
-                return Poll::Ready(ending);
-            }
-            let has_moved = std::mem::take(&mut self.has_moved);
-            let too_long = silence.poll_too_long(cx, has_moved, self.first.is_some());
-            too_long.map(|()| Ending::Idle)
-        })
-        .await
+        poll_fn(|cx| self.poll(cx, &mut silence, &server_ended)).await
+    }
+
+    /// The same for whoever has more to wait for. The same `silence` every time.
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        silence: &mut Silence,
+        server_ended: &impl Fn(),
+    ) -> Poll<Ending> {
+        if let Poll::Ready(ending) = self.poll_turn(cx, server_ended) {
+            return Poll::Ready(ending);
+        }
+        let has_moved = std::mem::take(&mut self.has_moved);
+        let too_long = silence.poll_too_long(cx, has_moved, self.first.is_some());
+        too_long.map(|()| Ending::Idle)
     }
 
     /// One turn: what can be moved now, within bounds. Ready when the session is over.

@@ -22,8 +22,8 @@ use crate::doorstep::{Accepted, Client};
 use crate::peer::Peer;
 use crate::published::Seat;
 use crate::pump::Pump;
+use crate::pump::silence::Silence;
 use crate::session::bell::Ear;
-use crate::session::connect::Connected;
 use crate::session::ending::Ending;
 use crate::session::opening::{Opened, Opening};
 use crate::stream::Stream;
@@ -49,6 +49,7 @@ pub fn serve(
         report: Report::new(client.peer),
         socket: Some(client.socket),
         place: Some(place),
+        flow: None,
         door,
     };
     async move {
@@ -76,6 +77,8 @@ struct Session {
     socket: Option<Accepted>,
     /// Until a client is told that it was killed.
     place: Option<Place>,
+    /// Once it has a server.
+    flow: Option<Flow>,
     report: Report,
 }
 
@@ -115,57 +118,74 @@ impl Report {
 impl Session {
     /// How it ended; `None` if it never began.
     async fn run(&mut self) -> Option<Ending> {
-        let client = entered(self.socket.take()?, &self.door)?;
         // Opening needs far more memory than pumping: it is boxed, and gone before the first byte is pumped. So is all
         // that comes after: it is needed once, and for a moment.
-        let opened = Box::pin(Opening::new(client, &self.door, &mut self.report).run()).await;
-        // What an opening moved counts too, whatever became of it.
-        let report = &mut self.report;
-        let entry = |seat: &Arc<Seat>| self.door.account(seat).enter(&report.traffic);
-        report.entry = report.seat.as_ref().map(entry);
-        let mut flow = match opened {
-            Ok(opened) => Flow::new(opened, &self.report.traffic),
-            Err(ending) => return Some(ending),
-        };
-        let (door, seat, began) = (&self.door, &flow.seat, self.report.ms_until(clock::now()));
-        // One session was told to go, or the server is stopping: it is asked before anybody else is sent there. A new
-        // login inside TLS would be refused where the router cannot see it.
-        let server_ended = || {
-            // Who is turned away at the login (a wrong password, say) is no reason to doubt anybody.
-            let lasted = self.report.ms_until(clock::now()).saturating_sub(began);
-            if lasted >= LOGIN {
-                door.doubt(seat);
-            }
-        };
-        let ending = {
-            let (mut ear, mut over) = (Ear::default(), pin!(seat.over().cancelled()));
-            let mut pumping = pin!(flow.pump.run(door.config.client_idle, &server_ended));
-            poll_fn(|cx| match ear.poll_rings(cx, over.as_mut()) {
-                Poll::Ready(()) => Poll::Ready(why(seat, door)),
-                Poll::Pending => pumping.as_mut().poll(cx),
-            })
-            .await
-        };
+        if let Err(ending) = Box::pin(self.open()).await {
+            return ending;
+        }
+        let ending = self.pump().await?;
         if matches!(ending, Ending::Killed(_) | Ending::ShutDown) {
-            Box::pin(self.end(flow, &ending)).await;
+            Box::pin(self.end(&ending)).await;
         }
         Some(ending)
     }
 
+    /// Finds a server for the client. The error is how the session ended, if it had begun.
+    async fn open(&mut self) -> Result<(), Option<Ending>> {
+        let socket = self.socket.take().ok_or(None)?;
+        let client = entered(socket, &self.door).ok_or(None)?;
+        let opened = Opening::new(client, &self.door, &mut self.report)
+            .run()
+            .await;
+        // What an opening moved counts too, whatever became of it.
+        let report = &mut self.report;
+        let entry = |seat: &Arc<Seat>| self.door.account(seat).enter(&report.traffic);
+        report.entry = report.seat.as_ref().map(entry);
+        self.flow = Some(Flow::new(opened.map_err(Some)?, &self.report));
+        Ok(())
+    }
+
+    /// Pumps until one side ends, or the session is over for another reason; `None` if there is nothing to be pumped.
+    fn pump(&mut self) -> impl Future<Output = Option<Ending>> {
+        let Self {
+            door, report, flow, ..
+        } = self;
+        let (door, report) = (&*door, &*report);
+        let idle = door.config.client_idle;
+        async move {
+            let Flow { pump, taken, began } = flow.as_mut()?;
+            let seat = &taken.of().0;
+            // One session was told to go, or the server is stopping: it is asked before anybody else is sent there. A
+            // new login inside TLS would be refused where the router cannot see it.
+            let server_ended = || {
+                // Who is turned away at the login (a wrong password, say) is no reason to doubt anybody.
+                let lasted = report.ms_until(clock::now()).saturating_sub(*began);
+                if lasted >= LOGIN {
+                    door.doubt(seat);
+                }
+            };
+            let (mut ear, mut silence) = (Ear::default(), Silence::new(idle));
+            let mut over = pin!(seat.over().cancelled());
+            let ending = poll_fn(|cx| match ear.poll_rings(cx, over.as_mut()) {
+                Poll::Ready(()) => Poll::Ready(why(seat, door)),
+                Poll::Pending => pump.poll(cx, &mut silence, &server_ended),
+            });
+            Some(ending.await)
+        }
+    }
+
     /// Has a client whose session was ended see that, and clears away what is left.
-    async fn end(&mut self, flow: Flow, ending: &Ending) {
-        let Flow {
-            mut pump,
-            seat: _seat,
-            _taken,
-        } = flow;
+    async fn end(&mut self, ending: &Ending) {
         if matches!(ending, Ending::Killed(_)) {
             self.door.count.killed.fetch_add(1, Ordering::Relaxed);
         }
-        pump.deliver().await;
+        let Some(mut flow) = self.flow.take() else {
+            return;
+        };
+        flow.pump.deliver().await;
         // The place is free before the client can know: it may come again at once.
         self.place = None;
-        let remains = pump.close();
+        let remains = flow.pump.close();
         // Whoever comes has descriptors beside those that are cleared away later.
         if self.door.is_half_empty() {
             remains.clear_away().await;
@@ -195,22 +215,18 @@ impl Session {
 /// A session that has a server.
 struct Flow {
     pump: Pump,
-    seat: Arc<Seat>,
-    _taken: Counted<SeatTaken>,
+    taken: Counted<SeatTaken>,
+    /// How long the session had lasted, in milliseconds.
+    began: u32,
 }
 
 impl Flow {
-    fn new(opened: Opened, traffic: &Arc<Traffic>) -> Self {
+    fn new(opened: Opened, report: &Report) -> Self {
         let Opened { client, server } = opened;
-        let Connected {
-            stream,
-            seat,
-            _taken,
-        } = server;
         Self {
-            pump: Pump::new(client, stream, Arc::clone(traffic)),
-            seat,
-            _taken,
+            pump: Pump::new(client, server.stream, Arc::clone(&report.traffic)),
+            taken: server.taken,
+            began: report.ms_until(clock::now()),
         }
     }
 }

@@ -14,7 +14,7 @@ const HALF_CLOSED: Duration = Duration::from_secs(15 * 60);
 
 /// The watch over one session's silence.
 #[derive(Debug)]
-pub(super) struct Silence {
+pub struct Silence {
     idle: Option<Duration>,
     timer: Option<Box<Timer>>,
 }
@@ -28,7 +28,8 @@ struct Timer {
 
 impl Silence {
     /// Nothing is to be silent for longer than `idle`.
-    pub(super) const fn new(idle: Option<Duration>) -> Self {
+    #[must_use]
+    pub const fn new(idle: Option<Duration>) -> Self {
         Self { idle, timer: None }
     }
 

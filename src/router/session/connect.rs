@@ -28,7 +28,7 @@ const DOUBT: Duration = Duration::from_secs(1);
 pub(super) struct Connected {
     pub(super) stream: Stream,
     pub(super) seat: Arc<Seat>,
-    pub(super) _taken: Counted<SeatTaken>,
+    pub(super) taken: Counted<SeatTaken>,
 }
 
 /// A client's way to a server. It lives as long as the opening does, so that the hold's bound is one for all tries.
@@ -230,7 +230,7 @@ impl Search {
                 return Tried::Connected(Connected {
                     stream,
                     seat: Arc::clone(seat),
-                    _taken: taken,
+                    taken,
                 });
             }
             Ok(Err(Unconnected::Lacking(what))) => {

@@ -333,7 +333,7 @@ async fn a_killed_client_finds_its_place_free_when_it_returns() {
 
 /// Two kibibytes of the process are the bar for an idle session, one and a half the aim. Beside this, tokio keeps half a
 /// kibibyte for its two sockets and 120 bytes for its task, and the allocator rounds each of the three up to 128.
-const SESSION: usize = 720;
+const SESSION: usize = 640;
 
 #[tokio::test]
 async fn what_waits_while_a_session_is_idle_is_small() {
