@@ -8,6 +8,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 
 use crate::admin::stats::{ClusterStats, ConfigurationStats, ListenerStats, Stats, Tally};
 use crate::door::Door;
+use crate::pump::pipes::{self, Pipes};
 use crate::traffic::Bytes;
 
 const ACCEPTED: &str = "trunkline_clients_accepted_total";
@@ -35,6 +36,9 @@ const UPTIME: &str = "trunkline_uptime_seconds";
 const CONFIG_OK: &str = "trunkline_config_last_reload_successful";
 const CONFIG_AGE: &str = "trunkline_config_age_seconds";
 const RELOADS: &str = "trunkline_config_reloads_total";
+const PIPES: &str = "trunkline_pipes";
+const PIPES_DENIED: &str = "trunkline_pipes_denied_total";
+const PIPES_SHRUNK: &str = "trunkline_pipes_shrunk_total";
 
 /// Says what each metric means; shown as HELP.
 pub fn describe() {
@@ -59,6 +63,14 @@ pub fn describe() {
         (
             KILLED,
             "Sessions ended because routing said so, by listener.",
+        ),
+        (
+            PIPES_DENIED,
+            "Times a stream of bytes was copied for want of a pipe to splice it through.",
+        ),
+        (
+            PIPES_SHRUNK,
+            "Pipes the system made smaller than asked for (fs.pipe-user-pages-soft).",
         ),
         (
             BYTES,
@@ -89,6 +101,10 @@ pub fn describe() {
         (
             LAG,
             "Bytes of WAL the member is behind the leader; NaN where that is unknown.",
+        ),
+        (
+            PIPES,
+            "Pipes open now, those that wait for a stream included.",
         ),
         (BUILD, "Always 1; the version is a label."),
         (UPTIME, "Seconds since the router was started."),
@@ -181,6 +197,7 @@ impl Gauges {
         gauge!(BUILD, "version" => stats.version).set(1);
         gauge!(UPTIME).set(stats.uptime_seconds);
         show_configuration(&stats.configuration);
+        show_pipes(pipes::count());
         let mut now = BTreeSet::new();
         for cluster in &stats.clusters {
             show_cluster(cluster, &mut now);
@@ -248,6 +265,12 @@ fn show_configuration(configuration: &ConfigurationStats) {
     gauge!(CONFIG_AGE).set(configuration.loaded_seconds_ago);
     counter!(RELOADS, "outcome" => "applied").absolute(configuration.reloads);
     counter!(RELOADS, "outcome" => "refused").absolute(configuration.refusals);
+}
+
+fn show_pipes(pipes: Pipes) {
+    gauge!(PIPES).set(pipes.open);
+    counter!(PIPES_DENIED).absolute(pipes.denied);
+    counter!(PIPES_SHRUNK).absolute(pipes.shrunk);
 }
 
 fn show_cluster(cluster: &ClusterStats, now: &mut BTreeSet<Series>) {

@@ -267,3 +267,18 @@ fn the_gauges_of_a_member_that_is_gone_are_cleared() {
     assert!(text.contains(&leads("a", 0)), "{text}");
     assert!(text.contains(&leads("b", 1)), "{text}");
 }
+
+#[test]
+fn pipes_are_in_the_metrics_from_the_start() {
+    let admin = Stand::new("piped").admin();
+    admin.gauges.show(&Stats::of(&admin));
+    let text = admin.recorder.render();
+    for metric in [
+        "trunkline_pipes ",
+        "trunkline_pipes_denied_total ",
+        "trunkline_pipes_shrunk_total ",
+    ] {
+        let told = text.lines().any(|line| line.starts_with(metric));
+        assert!(told, "{metric}is missing in {text}");
+    }
+}
