@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use trunkline_core::admission::Budget;
 use trunkline_support::fake_member::Postgres;
 use trunkline_support::http;
 use trunkline_support::sockets::{Care, care};
@@ -17,14 +18,16 @@ use trunkline_support::wait::until;
 use crate::client::{Answer, Client, cancel_request, lands_on, startup};
 use crate::stand::{BINARY, Plan, SOON, Stand, on};
 
-/// What core makes of 256 descriptors: half of them for sessions of two.
-const SESSIONS: usize = 64;
-
 fn with_256_descriptors() -> Plan {
     Plan {
         shell: "ulimit -n 256",
         ..Plan::default()
     }
+}
+
+/// How many sessions those are.
+fn sessions_of_256_descriptors() -> usize {
+    Budget::of(256).sessions as usize
 }
 
 fn is_too_many(answer: &Answer) -> bool {
@@ -56,7 +59,7 @@ async fn metrics_answer(stats: SocketAddr) -> Result<()> {
 async fn clients_beyond_the_descriptors_are_told_and_the_others_go_on() -> Result<()> {
     on(with_256_descriptors(), async |stand| {
         let mut served = vec![Client::login(stand.write()).await?.0];
-        while served.len() < SESSIONS {
+        while served.len() < sessions_of_256_descriptors() {
             served.push(Client::login(stand.write()).await?.0);
         }
         // On whichever listener: the descriptors are the process's.

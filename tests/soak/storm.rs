@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, timeout};
+use trunkline_core::admission::Budget;
 use trunkline_support::background::spawn;
 use trunkline_support::fake_member::Postgres;
 use trunkline_support::http;
@@ -20,9 +21,7 @@ use crate::flow::{LONG, MIB, Noise, drain, flood, hand_over, receive, session};
 use crate::stand::{Plan, SOON, Stand, on};
 use crate::watch::{alone, at_rest, look, nothing_is_left};
 
-/// What core makes of 256 descriptors: half of them for sessions of two.
-const SESSIONS: usize = 64;
-/// Sessions among them with bulk going down.
+/// Sessions with bulk going down, of all that there may be.
 const FLOODS: usize = 4;
 /// Who comes on top of that.
 const STORM: usize = 900;
@@ -129,11 +128,12 @@ async fn a_storm_beyond_the_limit_harms_no_session_and_leaves_nothing() -> Resul
         shell: "ulimit -n 256",
         ..Plan::default()
     };
+    let sessions = Budget::of(256).sessions as usize;
     on(plan, async |stand| {
         ensure!(lands_on(stand.write()).await? == "pg-1");
         let rest = at_rest(stand).await?;
         let mut served = Vec::new();
-        while served.len() < SESSIONS - FLOODS {
+        while served.len() < sessions - FLOODS {
             served.push(Client::login(stand.write()).await?.0);
         }
         let floods = Floods::begin(stand, FLOODS).await?;
