@@ -38,15 +38,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         says: "gives a target that came back the switch that was fired",
         file: PUBLISHED,
         edits: &[(
-            "self.seats.remove(&(end.listener.clone(), end.target.clone()))",
-            "self.seats.get(&(end.listener.clone(), end.target.clone()))",
+            ".remove(&(end.listener.clone(), end.target.clone()))",
+            ".get(&(end.listener.clone(), end.target.clone()))",
         )],
         tests: Tests::Library("publishing"),
     },
     Mutant {
         says: "lets a session outlive its kill switch",
         file: SESSION,
-        edits: &[("() = seat.over().cancelled() => why(seat, door),", "")],
+        edits: &[(
+            "Poll::Ready(()) => Poll::Ready(why(seat, door)),",
+            "Poll::Ready(()) => pump.poll(cx, &mut silence, &server_ended),",
+        )],
         tests: Tests::Router(&["a_lock_in_other_hands"]),
     },
     Mutant {
@@ -121,7 +124,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         says: "sends the next client to a leader that has just ended a session",
         file: SESSION,
-        edits: &[("            door.doubt(&seat);\n", "")],
+        edits: &[("door.doubt(seat);", "")],
         tests: Tests::Router(&["a_leader_that_ended_a_session"]),
     },
     Mutant {
@@ -145,10 +148,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         says: "does not give a killed client's place back",
         file: SESSION,
-        edits: &[(
-            "        drop(place);\n",
-            "        std::mem::forget(place);\n",
-        )],
+        edits: &[("self.place = None;", "std::mem::forget(self.place.take());")],
         tests: Tests::Library("publishing"),
     },
     Mutant {
