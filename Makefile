@@ -9,6 +9,8 @@ TARGET = $(shell cargo metadata --format-version 1 --no-deps | sed 's/.*"target_
 
 # Where the cluster tests keep what each fault cost: in Cargo's own folder for what tests write.
 FAULTS = $(TARGET)/tmp/faults
+# Tests hold a thousand sockets in one process; the usual soft limit is 1024 open files.
+OPEN_FILES := ulimit -Sn $$(ulimit -Hn)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test soak mutants lint figures bench audit
@@ -26,13 +28,14 @@ test: ## everything, real clusters included; at the end, what each fault cost
 	@$(SETUP)
 	cargo build --workspace --all-targets
 	@rm -rf $(FAULTS)
-	@status=0; RUST_LIB_BACKTRACE=0 cargo test --workspace || status=$$?; \
+	@$(OPEN_FILES); status=0; RUST_LIB_BACKTRACE=0 cargo test --workspace || status=$$?; \
 	echo; $(TARGET)/debug/trunkline-faults $(FAULTS) || [ $$status -ne 0 ] || status=1; exit $$status
 
 # The tests are those of `make test` in tests/soak; a release build serves about twice as fast.
 soak: ## a million short sessions, a hundred rounds of random traffic: what the router keeps of them (release build)
 	@$(SETUP)
-	SESSIONS=$${SESSIONS:-1000000} SEEDS=$${SEEDS:-100} cargo test --release --package trunkline --test soak -- --nocapture
+	$(OPEN_FILES); SESSIONS=$${SESSIONS:-1000000} SEEDS=$${SEEDS:-100} \
+	cargo test --release --package trunkline --test soak -- --nocapture
 
 mutants: ## break the decisions on purpose: a test catches each (ONLY=part of a name; about ten minutes)
 	@$(SETUP)

@@ -81,8 +81,8 @@ fn an_idle_client_whose_machine_vanished_is_found_by_keepalive() -> Result<()> {
         let (_client, mut server) = from_afar(stand, wire, door).await?;
         let mut near = Client::login(stand.write()).await?.0;
         let mut near_server = stand.member("pg-1")?.handed_over().await?;
-        let _cut = wire.silence(wire.host(AWAY).into())?;
         let began = Instant::now();
+        let _cut = wire.silence(wire.host(AWAY).into())?;
         // An end in order or a reset: the server has its backend again.
         let ended = timeout(HORIZON + LATE, server.read(&mut [0])).await;
         let heard = ended.context("the session of a client that is gone lives on")?;
@@ -138,8 +138,8 @@ fn a_client_that_vanished_with_bytes_on_the_way_is_found_by_the_user_timeout() -
         let mut noise = Noise::new(1);
         server.write_all(noise.next(1000)).await?;
         client.hear(1000).await?;
-        let _cut = wire.silence(wire.host(AWAY).into())?;
         let began = Instant::now();
+        let _cut = wire.silence(wire.host(AWAY).into())?;
         // Until the router takes no more of it, and then until it hangs up.
         let writing = async { while server.write_all(noise.next(256 * 1024)).await.is_ok() {} };
         let ended = timeout(Duration::from_secs(3) + LATE, writing).await;
