@@ -11,7 +11,7 @@
 //! that are left 0.8 µs.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ static TURN: AtomicUsize = AtomicUsize::new(0);
 /// Why there is no connection to a member.
 #[derive(Debug, thiserror::Error)]
 pub enum Unconnected {
-    /// This machine has nothing left to connect with (a source port, a descriptor, memory), which says nothing of the
-    /// member: what there is none of, in a sentence.
+    /// This machine has nothing to connect with (a source port or address, a descriptor, memory), which says nothing of
+    /// the member: what there is none of, in a sentence.
     #[error("{0}")]
     Lacking(String),
     /// The member, or the way to it.
@@ -71,7 +71,7 @@ pub async fn connect(address: &Address, config: &Listener) -> Result<Stream, Unc
 }
 
 /// Connects from each of `sources` in turn, as far as they are of the member's family: an address that has no port left
-/// for this member passes on to the next.
+/// for this member, or from which nothing goes to it, passes on to the next.
 async fn connect_over_ip(
     address: SocketAddr,
     sources: &[IpAddr],
@@ -87,7 +87,8 @@ async fn connect_over_ip(
         let Some(source) = usable().nth(place) else {
             break;
         };
-        match connect_from(*source, address).await.map_err(judged) {
+        let connecting = connect_from(*source, address).await;
+        match connecting.map_err(|error| judge_source(error, address)) {
             Err(Unconnected::Lacking(what)) => lacking = Some(format!("from {source}: {what}")),
             outcome => return outcome,
         }
@@ -121,6 +122,31 @@ fn bound(source: IpAddr) -> io::Result<TcpSocket> {
 /// As the system says.
 pub(crate) fn try_source(source: IpAddr) -> io::Result<()> {
     bound(source).map(drop)
+}
+
+/// As [`judge`] does, where the address to connect from was asked for.
+fn judge_source(error: io::Error, address: SocketAddr) -> Unconnected {
+    use io::ErrorKind::{InvalidInput, NetworkUnreachable};
+    // The source is an IPv4 loopback address and the member elsewhere (EINVAL), or the address has left this machine, as
+    // those that keepalived moves do; `ip_nonlocal_bind` lets them be bound to all the same. Of that Linux says EINVAL
+    // too, and of late (6.18) ENETUNREACH: then it depends on whether there is a way without the source.
+    let is_of_source =
+        error.kind() == InvalidInput || error.kind() == NetworkUnreachable && has_way_to(address);
+    if is_of_source {
+        return Unconnected::Lacking(format!(
+            "this machine cannot connect to {address} from that address ({error})"
+        ));
+    }
+    judge(error, &Address::Tcp(address))
+}
+
+/// Whether this machine has a way there from any of its addresses. Nothing is sent.
+fn has_way_to(address: SocketAddr) -> bool {
+    let unspecified = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    };
+    UdpSocket::bind((unspecified, 0)).is_ok_and(|socket| socket.connect(address).is_ok())
 }
 
 fn judge(error: io::Error, address: &Address) -> Unconnected {
@@ -373,5 +399,27 @@ mod tests {
         drop(listener);
         let failed = connect(&address, &told(&[])).await;
         assert!(matches!(failed, Err(Unconnected::Failed(_))), "{failed:?}");
+    }
+
+    #[tokio::test]
+    async fn a_source_from_which_nothing_goes_to_the_member_is_no_fault_of_the_members() {
+        // Kept for documentation (RFC 5737): it is not on this machine.
+        let address = SocketAddr::from((Ipv4Addr::new(203, 0, 113, 1), 5432));
+        let invalid = || io::Error::from_raw_os_error(nix::errno::Errno::EINVAL as i32);
+        let judged = judge_source(invalid(), address);
+        assert!(matches!(judged, Unconnected::Lacking(_)), "{judged:?}");
+        // Without a source the system chose: the same error is about the member's address.
+        let judged = judge(invalid(), &Address::Tcp(address));
+        assert!(matches!(judged, Unconnected::Failed(_)), "{judged:?}");
+
+        // A machine without a way there says so, whatever the source.
+        if !has_way_to(address) {
+            return;
+        }
+        let lacking = connect(&Address::Tcp(address), &told(&["127.8.7.6"])).await;
+        assert!(
+            matches!(&lacking, Err(Unconnected::Lacking(what)) if what.contains("127.8.7.6")),
+            "{lacking:?}"
+        );
     }
 }

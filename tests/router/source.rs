@@ -83,7 +83,7 @@ fn where_no_port_is_left_clients_wait_and_are_told_and_the_member_is_not_to_blam
                 bail!("{told:?}");
             };
             ensure!(
-                code == "53300" && message.contains("no source port left"),
+                code == "53300" && message.contains("nothing left to connect with"),
                 "{told:?}"
             );
             stand.logged("the member is not to blame").await?;
@@ -111,6 +111,39 @@ fn where_no_port_is_left_clients_wait_and_are_told_and_the_member_is_not_to_blam
             let served = waiting.answer().await?;
             ensure!(served == Answer::Served("pg-1".into()), "{served:?}");
             Ok(())
+        })
+        .await
+    })
+}
+
+/// As keepalived leaves it when it moves an address to another machine.
+#[test]
+fn a_source_that_has_left_the_machine_is_no_fault_of_the_members_and_another_serves() -> Result<()>
+{
+    Wire::lay()?.run(async || {
+        // The setting is a namespace's own.
+        std::fs::write("/proc/sys/net/ipv4/ip_nonlocal_bind", "1")?;
+        let plan = Plan {
+            own_etcd: true,
+            any: true,
+            write: "hold: 1s, source: 192.0.2.1",
+            read: "hold: 1s, source: [192.0.2.1, 127.9.8.7]",
+            ..Plan::default()
+        };
+        on(plan, async |stand| {
+            for _ in 0..4 {
+                Client::login(stand.read()).await?;
+            }
+            let told = Client::ask(stand.write()).await?.answer().await?;
+            ensure!(
+                matches!(&told, Answer::Refused { code, message }
+                    if code == "53300" && message.contains("nothing left to connect with")),
+                "{told:?}"
+            );
+            stand
+                .logged("the member is not to blame: from 192.0.2.1")
+                .await?;
+            stand.logged("end=RC").await
         })
         .await
     })

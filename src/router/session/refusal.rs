@@ -25,7 +25,7 @@ pub(super) fn error(ending: &Ending, door: &Door) -> Option<Vec<u8>> {
         Ending::NothingLeft => startup::fatal(
             "53300",
             &format!(
-                "no connection to a server of cluster \"{}\": the router's machine has no source port left for it",
+                "no connection to a server of cluster \"{}\": the router's machine has nothing left to connect with",
                 door.cluster
             ),
             Some("The servers are not to blame. The router's log says what there is none of."),

@@ -5,6 +5,7 @@ use super::{Mutant, Tests};
 const PUBLISHED: &str = "src/router/published.rs";
 const CONNECT: &str = "src/router/session/connect.rs";
 const CANCEL: &str = "src/router/session/cancel.rs";
+const SOCKET: &str = "src/router/socket.rs";
 const SESSION: &str = "src/router/session.rs";
 const HOUSE: &str = "src/router/house.rs";
 const WORKER: &str = "src/router/worker.rs";
@@ -93,6 +94,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: CONNECT,
         edits: &[("(Tried::NothingLeft, what)", "(Tried::Failed, what)")],
         tests: Tests::Router(&["where_no_port_is_left"]),
+    },
+    Mutant {
+        says: "blames a member for an address that has left this machine",
+        file: SOCKET,
+        edits: &[("    if is_of_source {", "    if is_of_source && false {")],
+        tests: Tests::Router(&["a_source_that_has_left_the_machine"]),
     },
     Mutant {
         says: "holds clients without end",
