@@ -1,9 +1,10 @@
 //! The threads that sessions run on: one a processor, each with a runtime of its own.
 //!
 //! A session lives and dies on the worker it was given: both its sockets are in that worker's epoll, what wakes it is
-//! queued there, and no other thread ever looks at it. Everything that is not a session (etcd, members, decisions, the
-//! stats page, signals) runs elsewhere, so that a flood of bytes cannot delay a decision by more than the scheduler of
-//! the kernel lets it.
+//! queued there, and no other thread ever looks at it. Beside sessions a worker runs what brings them and what turns
+//! clients away: the accept loops of listeners, and refusals. Everything else (etcd, members, decisions, the stats page,
+//! signals) runs elsewhere, so that a flood of bytes cannot delay a decision by more than the scheduler of the kernel lets
+//! it.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};

@@ -179,8 +179,9 @@ pub struct Listener {
     pub client_idle: Option<Duration>,
     /// TCP keepalive, on both legs.
     pub keepalive: Keepalive,
-    /// How long sent data may stay unacknowledged (`TCP_USER_TIMEOUT`); as long as the system lets it if `None`. Where
-    /// it is set, Linux goes by it instead of by the number of keepalive probes.
+    /// How long data may stay unacknowledged, or unsent because the reader stopped (`TCP_USER_TIMEOUT`): a living reader
+    /// that stops for longer is cut, since Linux counts the probes of its closed window too. As long as the system lets
+    /// it if `None`. Where it is set, Linux goes by it instead of by the number of keepalive probes.
     pub user_timeout: Option<Duration>,
 }
 
