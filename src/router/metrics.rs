@@ -42,6 +42,15 @@ const PIPES_SHRUNK: &str = "trunkline_pipes_shrunk_total";
 
 /// Says what each metric means; shown as HELP.
 pub fn describe() {
+    describe_counters();
+    describe_gauges();
+    describe_histogram!(
+        CONNECT,
+        "Seconds it took to connect to a member, by listener."
+    );
+}
+
+fn describe_counters() {
     for (name, meaning) in [
         (ACCEPTED, "Clients accepted, by listener."),
         (ACCEPT_FAILED, "Times accepting failed, by listener."),
@@ -79,6 +88,9 @@ pub fn describe() {
     ] {
         describe_counter!(name, meaning);
     }
+}
+
+fn describe_gauges() {
     for (name, meaning) in [
         (
             CLIENTS,
@@ -119,10 +131,6 @@ pub fn describe() {
     ] {
         describe_gauge!(name, meaning);
     }
-    describe_histogram!(
-        CONNECT,
-        "Seconds it took to connect to a member, by listener."
-    );
 }
 
 fn labels(door: &Door) -> [(&'static str, String); 2] {
