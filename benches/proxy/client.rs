@@ -45,7 +45,7 @@ impl Span {
     }
 }
 
-/// What was done within the window.
+/// What was done within the window: bytes that moved in it, and what began in it and was waited for.
 #[derive(Debug)]
 pub(crate) struct Tally {
     /// Round trips, sessions or bytes.

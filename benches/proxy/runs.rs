@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::client::bulk::Bulk;
 use crate::client::idle::Idle;
 use crate::client::round_trips::RoundTrips;
-use crate::client::short::{Short, check_ports};
+use crate::client::short::Short;
 use crate::client::{Load, Outcome, Timing, drive, shares};
 use crate::contender::{Contender, Front, cpu};
 use crate::pgbench::{self, Script};
@@ -58,7 +58,6 @@ pub(crate) async fn through(
             load(open, sessions, threads, ways.timing, pid).await?
         }
         Work::Short { places } => {
-            check_ports()?;
             let open = move |count| Ok(Short::new(address, count));
             load(open, places, threads, ways.timing, pid).await?
         }

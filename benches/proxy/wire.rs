@@ -16,7 +16,8 @@ pub(crate) enum Work {
     Sink,
 }
 
-/// The first byte of a session without a start-up packet: it is repeated. A start-up packet begins with a zero.
+/// The first byte of a session without a start-up packet: it is repeated, and the session ends. A start-up packet begins
+/// with a zero.
 pub(crate) const ONE_BYTE: u8 = b'x';
 /// AuthenticationOk, ReadyForQuery: what a start-up packet is answered with.
 pub(crate) const WELCOME: [u8; 15] = *b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";

@@ -88,9 +88,10 @@ impl Session {
             return Ok(Open::No);
         }
         if scratch[0] == ONE_BYTE {
+            // Whoever closes first keeps the port for a minute. Here it is a listener's: a client's, or a proxy's
+            // towards us, would be missing among those the kernel has to choose from.
             self.stream.write_all(&scratch[..got])?;
-            self.state = State::Echo(Vec::new());
-            return Ok(Open::Yes);
+            return Ok(Open::No);
         }
         let State::Greeting(heard) = &mut self.state else {
             return Ok(Open::No);

@@ -140,7 +140,8 @@ impl Session {
             return Ok(());
         }
         let now = Instant::now();
-        if span.holds(now) {
+        // One that began in time is waited for and counts: a stall at the window's end is one, too.
+        if span.holds(self.began) {
             tally.note(now - self.began);
         }
         if now < span.until {
@@ -164,5 +165,41 @@ impl Session {
             poll.forget(&self.stream)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::wire::WELCOME;
+
+    const WINDOW: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn a_round_trip_that_began_in_the_window_counts_however_late_it_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream
+                .read_exact(&mut vec![0; Work::Echo.startup().len()])
+                .unwrap();
+            stream.write_all(&WELCOME).unwrap();
+            let mut message = [0; 64];
+            stream.read_exact(&mut message).unwrap();
+            std::thread::sleep(2 * WINDOW);
+            stream.write_all(&message).unwrap();
+            assert_eq!(stream.read(&mut message).unwrap(), 0);
+        });
+        let load = RoundTrips::open(address, 1, 64).unwrap();
+        let from = Instant::now();
+        let until = from + WINDOW;
+        let tally = load.run(Span { from, until }).unwrap();
+        server.join().unwrap();
+        assert_eq!(tally.done, 1);
+        assert!(tally.microseconds_at(1.0) >= 199_000.0);
     }
 }

@@ -1,8 +1,12 @@
-//! Sessions that come, say one byte, hear it repeated, and go: a fixed number of them at a time.
+//! Sessions that come, say one byte, hear it repeated and the end of it, and go: a fixed number of them at a time.
+//!
+//! They go last on purpose. The side that closes first keeps the connection's ports for a minute (TIME_WAIT), and a
+//! client that did would have the kernel search through its own used ports at every connect: the search would be
+//! measured, not the proxy.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::io::Errno;
@@ -18,24 +22,13 @@ pub(crate) struct Short {
     places: usize,
 }
 
-/// Connections that were closed keep their ports for a minute, unless the kernel may reuse them: without that a few
-/// seconds of this work use all of them up, the proxy's first.
-pub(crate) fn check_ports() -> Result<()> {
-    let path = "/proc/sys/net/ipv4/tcp_tw_reuse";
-    let value = std::fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
-    ensure!(
-        value.trim() != "0",
-        "short sessions would run out of ports: set net.ipv4.tcp_tw_reuse to 2, as is the kernel's default, or leave \
-         them out with --only"
-    );
-    Ok(())
-}
-
 struct Session {
     stream: TcpStream,
     began: Instant,
     /// Whether it is still being connected, so that nothing could be said yet.
     silent: bool,
+    /// How long the answer took, once it is there.
+    took: Option<Duration>,
 }
 
 impl Short {
@@ -80,14 +73,14 @@ impl Load for Short {
                     }
                     continue;
                 }
-                if !session.has_heard()? {
+                let Some(took) = session.heard_out()? else {
                     continue;
+                };
+                // One that began in time is waited for and counts: a stall at the window's end is one, too.
+                if span.holds(session.began) {
+                    tally.note(took);
                 }
-                let now = Instant::now();
-                if span.holds(now) {
-                    tally.note(now - session.began);
-                }
-                if now < span.until {
+                if Instant::now() < span.until {
                     // The old one is closed as it is replaced.
                     *session = self.begin(&poll, number)?;
                 } else {
@@ -114,6 +107,7 @@ impl Session {
             stream: socket.into(),
             began,
             silent: true,
+            took: None,
         })
     }
 
@@ -127,14 +121,61 @@ impl Session {
         Ok(())
     }
 
-    fn has_heard(&mut self) -> Result<bool> {
-        let mut heard = [0; 2];
-        match self.stream.read(&mut heard) {
-            Ok(1) if heard[0] == ONE_BYTE => Ok(true),
-            Ok(0) => bail!("a session ended without an answer"),
-            Ok(got) => bail!("a byte was answered with {:?}", &heard[..got]),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error).context("hearing a byte"),
+    /// How long the answer took, once the other side has ended after it.
+    fn heard_out(&mut self) -> Result<Option<Duration>> {
+        loop {
+            let mut heard = [0; 2];
+            match (self.stream.read(&mut heard), self.took) {
+                (Ok(1), None) if heard[0] == ONE_BYTE => self.took = Some(self.began.elapsed()),
+                (Ok(0), Some(took)) => return Ok(Some(took)),
+                (Ok(0), None) => bail!("a session ended without an answer"),
+                (Ok(got), None) => bail!("a byte was answered with {:?}", &heard[..got]),
+                (Ok(got), Some(_)) => bail!("{got} bytes came that nobody asked for"),
+                (Err(error), _) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                (Err(error), _) => return Err(error).context("hearing a byte"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_millis(100);
+
+    /// What a server that answers `answer` after twice the window makes of one session.
+    fn against(answer: &'static [u8]) -> Result<Tally> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let short = Short::new(listener.local_addr().unwrap(), 1);
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut heard = [0];
+            stream.read_exact(&mut heard).unwrap();
+            std::thread::sleep(2 * WINDOW);
+            stream.write_all(answer).unwrap();
+        });
+        let from = Instant::now();
+        let until = from + WINDOW;
+        let tally = short.run(Span { from, until });
+        server.join().unwrap();
+        tally
+    }
+
+    #[test]
+    fn a_session_that_began_in_the_window_counts_however_late_it_ends() {
+        let tally = against(&[ONE_BYTE]).unwrap();
+        assert_eq!(tally.done, 1);
+        assert!(tally.microseconds_at(1.0) >= 199_000.0);
+    }
+
+    #[test]
+    fn an_answer_that_is_missing_wrong_or_too_long_ends_the_measurement() {
+        for wrong in [&b""[..], b"y", b"xx"] {
+            let failure = against(wrong).unwrap_err().to_string();
+            assert!(!failure.is_empty(), "{wrong:?}");
         }
     }
 }
