@@ -25,7 +25,7 @@ pub(crate) fn document<'a>(
         "outcome": match outcome {
             Outcome::Reached => "reached",
             Outcome::Missed => "missed",
-            Outcome::TooNoisy => "too noisy to tell",
+            Outcome::Untold => "not all could be told",
         },
         "contenders": contenders.iter().map(contender).collect::<Vec<Value>>(),
         "workloads": workloads,
@@ -57,7 +57,9 @@ fn figure(judged: &Judged, contenders: &[Contender]) -> Value {
             "verdict": entry.verdict.map(|it| it.words()),
         })
     });
+    let absent = judged.absent.iter().map(|number| label(*number));
     json!({
+        "absent": absent.collect::<Vec<&str>>(),
         "unit": judged.figure.unit,
         "better": match judged.figure.better {
             Better::More => "more",

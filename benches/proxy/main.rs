@@ -96,8 +96,7 @@ async fn measure(arguments: &Arguments) -> Result<Outcome> {
     let mut done: Vec<(Measured, Vec<Judged>)> = Vec::new();
     for workload in &workloads {
         progress(&format!("{} ...", workload.title));
-        let measured = course.measure(workload).await?;
-        let judged = judge::judge(&measured, &contenders);
+        let (measured, judged) = course.measure(workload).await?;
         println!("{}", report::workload(&measured, &judged, &contenders));
         done.push((measured, judged));
     }
@@ -121,7 +120,9 @@ const fn words(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Reached => "Every bar that was judged is reached.",
         Outcome::Missed => "A bar is missed: see the table.",
-        Outcome::TooNoisy => "Too noisy to tell: see the table. Nothing is said to be reached.",
+        Outcome::Untold => {
+            "Not everything could be told: see the table. Nothing is said to be reached."
+        }
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! Two things tell. Others' processes and a hypervisor take processor time that the contenders share with client and
 //! server. And the direct connection, which has nothing to vary, varies: what troubles it troubles all, by what we
-//! cannot see. Ratios of one round stand a good deal of both, since all contenders meet the same minute.
+//! cannot see. What neither of them shows, the ratios themselves do: how far apart they may be is [`crate::judge`]'s.
 
 use crate::stats::Spread;
 
 /// Others may take this share of all processors, on average.
 const OTHERS: f64 = 0.10;
 /// The rounds of the direct connection may differ by so much of their median. Two shared processors on which nothing
-/// else runs show 5 to 20 %; a ratio of the same round moves by about a third of it.
+/// else runs show 5 to 20 %.
 const SPREAD: f64 = 0.35;
 
 /// What was seen of the machine while a workload was measured.
@@ -27,6 +27,18 @@ impl Noise {
         Self {
             others: (!others.is_empty()).then_some(mean),
             spread: Spread::of(direct).map(|spread| spread.relative()),
+        }
+    }
+
+    /// Of both attempts, the worse.
+    pub(crate) fn with(self, other: Self) -> Self {
+        let worse = |one: Option<f64>, other: Option<f64>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.max(other)),
+            (one, other) => one.or(other),
+        };
+        Self {
+            others: worse(self.others, other.others),
+            spread: worse(self.spread, other.spread),
         }
     }
 

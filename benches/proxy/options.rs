@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     /// Rounds: in each, every contender has its turn
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: usize,
-    /// How often a workload is measured again while the machine is too noisy to tell
+    /// How often a workload is measured at most, while it is too noisy to tell
     #[arg(long, default_value_t = 3)]
     pub(crate) attempts: usize,
     /// Seconds that are measured
@@ -76,15 +76,22 @@ pub(crate) enum Command {
     },
 }
 
+/// What the rounds of all attempts may come to: the chances of as many coins are still numbers.
+const MOST_ROUNDS: usize = 1_000;
+
 const EXIT_CODES: &str = "\
-Exit codes: 0 every bar is reached (or there is none to judge by); 1 a bar is missed; 2 the machine was too noisy to tell;
-3 something does not work, and was said.";
+Exit codes: 0 every bar is reached (or there is none to judge by); 1 a bar is missed; 2 of a bar it could not be told, which
+outweighs 1; 3 something does not work, and was said.";
 
 impl Arguments {
     /// What would only fail later.
     pub(crate) fn check(&self) -> Result<()> {
         ensure!(self.rounds >= 1, "--rounds must be 1 or more");
         ensure!(self.attempts >= 1, "--attempts must be 1 or more");
+        ensure!(
+            self.rounds.saturating_mul(self.attempts) <= MOST_ROUNDS,
+            "--rounds times --attempts must be {MOST_ROUNDS} or less"
+        );
         ensure!(
             (1..=64).contains(&self.threads),
             "--threads must be 1 to 64"

@@ -55,6 +55,13 @@ pub(crate) enum Metric {
     Busy,
 }
 
+impl Metric {
+    /// Whether it is how long something took.
+    pub(crate) const fn is_latency(self) -> bool {
+        matches!(self, Self::P50 | Self::P99 | Self::P999)
+    }
+}
+
 /// One line of the final table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Figure {

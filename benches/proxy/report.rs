@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::contender::Contender;
-use crate::judge::Judged;
+use crate::judge::{Judged, Verdict};
 use crate::plan::{Better, Of};
 use crate::rounds::Measured;
 use crate::stats::Spread;
@@ -58,6 +58,7 @@ pub(crate) fn workload(measured: &Measured, judged: &[Judged], contenders: &[Con
                 median,
                 least,
                 most,
+                likely: _,
             } = entry.spread;
             let best = if figure.haproxy == Some(entry.contender) {
                 '*'
@@ -108,17 +109,25 @@ pub(crate) fn bars<'a>(
                 let mut entries = figure.entries.iter();
                 entries.find(|entry| entry.contender == haproxy)
             });
-            for entry in &figure.entries {
-                let contender = &contenders[entry.contender];
-                if !contender.is_trunkline() {
-                    continue;
-                }
+            let name = |number: usize| {
+                let label = &contenders[number].label;
                 let whose = if several {
-                    format!(" {}", contender.label)
+                    format!(" {label}")
                 } else {
                     String::new()
                 };
-                let name = format!("{}: {}{whose}", measured.workload.name, figure.figure.unit);
+                format!("{}: {}{whose}", measured.workload.name, figure.figure.unit)
+            };
+            for number in &figure.absent {
+                let (name, verdict) = (name(*number), Verdict::Untold.words());
+                let words = format_args!("{name:<32} {:>10} {:>38}  {verdict}", "-", "");
+                line(&mut text, words);
+            }
+            for entry in &figure.entries {
+                if !contenders[entry.contender].is_trunkline() {
+                    continue;
+                }
+                let name = name(entry.contender);
                 let ratio = entry.to_haproxy.map(|it| format!("{:.2}", it.median));
                 let times = match bar.of {
                     Of::Haproxy => " x",

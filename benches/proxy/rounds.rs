@@ -1,5 +1,5 @@
 //! Rounds: every contender once on the same workload, in an order that turns; and all of it again where the machine
-//! was too noisy to tell.
+//! was too noisy to tell, or where the ratios were.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::client::Timing;
 use crate::contender::{Contender, Front};
+use crate::judge::{self, Judged};
 use crate::noise::Noise;
 use crate::options::Arguments;
 use crate::pgbench::Postgres;
@@ -27,7 +28,29 @@ pub(crate) struct Measured {
     pub(crate) attempts: usize,
 }
 
+/// A workload's rounds, and what they say.
+type Told = (Measured, Vec<Judged>);
+
 impl Measured {
+    /// With the rounds of an attempt after these, if both are of a quiet machine; else what is of a quieter one.
+    fn with(mut self, mut later: Self) -> Self {
+        match (self.noise.is_too_much(), later.noise.is_too_much()) {
+            (true, _) => later,
+            (false, true) => {
+                self.attempts = later.attempts;
+                self
+            }
+            (false, false) => {
+                for (number, mut samples) in std::mem::take(&mut later.samples) {
+                    self.samples.entry(number).or_default().append(&mut samples);
+                }
+                self.noise = self.noise.with(later.noise);
+                self.attempts = later.attempts;
+                self
+            }
+        }
+    }
+
     /// One figure of one contender, round by round; empty if it has none.
     pub(crate) fn figures(&self, contender: usize, metric: Metric) -> Vec<f64> {
         let samples = self.samples.get(&contender).into_iter().flatten();
@@ -72,34 +95,59 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Measures one workload, again where the machine was too noisy, as often as was asked for.
-    pub(crate) async fn measure(&mut self, workload: &Workload) -> Result<Measured> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let Rounds(samples, others) = match workload.work {
-                Work::Memory => self.memory().await,
-                Work::Idle => self.idle().await,
-                Work::Pgbench { .. } => self.before_postgres(workload.work).await,
-                Work::Bulk { .. } | Work::RoundTrips { .. } | Work::Short { .. } => {
-                    self.before_the_backend(workload.work).await
-                }
-            }
-            .with_context(|| format!("measuring {}", workload.name))?;
-            let mut measured = Measured {
-                workload: workload.clone(),
-                samples,
-                noise: Noise::of(&others, &[]),
-                attempts,
+    /// Measures one workload, again where it was too noisy to tell, as often as was asked for. Every attempt has to be of
+    /// a quiet machine by itself; the rounds of those that are go together.
+    pub(crate) async fn measure(&mut self, workload: &Workload) -> Result<Told> {
+        let mut so_far = None;
+        for attempt in 1.. {
+            let latest = self.attempt(workload, attempt).await?;
+            let measured = match so_far.take() {
+                None => latest,
+                Some(earlier) => Measured::with(earlier, latest),
             };
-            // Contender 0 is the direct one.
-            measured.noise = Noise::of(&others, &measured.figures(0, Metric::Rate));
-            let why = measured.noise.too_much().join("; ");
-            if why.is_empty() || attempts >= self.arguments.attempts {
-                return Ok(measured);
+            let judged = judge::judge(&measured, self.contenders);
+            let mut why = measured.noise.too_much();
+            if why.is_empty() {
+                let torn = judged.iter().filter(|it| it.is_too_noisy());
+                why.extend(torn.map(|it| {
+                    format!(
+                        "{}: ratios on both sides of the bar, far apart",
+                        it.figure.unit
+                    )
+                }));
             }
-            progress(&format!("{}: once more, since {why}", workload.name));
+            if why.is_empty() || attempt >= self.arguments.attempts {
+                return Ok((measured, judged));
+            }
+            progress(&format!(
+                "{}: once more, since {}",
+                workload.name,
+                why.join("; ")
+            ));
+            so_far = Some(measured);
         }
+        anyhow::bail!("{} was measured too often", workload.name)
+    }
+
+    async fn attempt(&mut self, workload: &Workload, attempts: usize) -> Result<Measured> {
+        let Rounds(samples, others) = match workload.work {
+            Work::Memory => self.memory().await,
+            Work::Idle => self.idle().await,
+            Work::Pgbench { .. } => self.before_postgres(workload.work).await,
+            Work::Bulk { .. } | Work::RoundTrips { .. } | Work::Short { .. } => {
+                self.before_the_backend(workload.work).await
+            }
+        }
+        .with_context(|| format!("measuring {}", workload.name))?;
+        let mut measured = Measured {
+            workload: workload.clone(),
+            samples,
+            noise: Noise::of(&others, &[]),
+            attempts,
+        };
+        // Contender 0 is the direct one.
+        measured.noise = Noise::of(&others, &measured.figures(0, Metric::Rate));
+        Ok(measured)
     }
 
     async fn before_the_backend(&mut self, work: Work) -> Result<Rounds> {
@@ -196,4 +244,34 @@ pub(crate) fn progress(text: &str) {
     use std::io::Write;
     // Nobody may be there to read it.
     let _ = writeln!(std::io::stderr(), "bench: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(attempts: usize, rate: f64, others: f64) -> Measured {
+        Measured {
+            workload: crate::plan::quick().remove(0),
+            samples: BTreeMap::from([(1, vec![Sample::from([(Metric::Rate, rate)])])]),
+            noise: Noise::of(&[others], &[]),
+            attempts,
+        }
+    }
+
+    #[test]
+    fn rounds_of_a_quiet_machine_are_added_up_and_others_left_out() {
+        for (first, second, kept) in [
+            (0.0, 0.05, &[1.0, 2.0][..]),
+            (0.0, 0.5, &[1.0]),
+            (0.5, 0.0, &[2.0]),
+            (0.5, 0.6, &[2.0]),
+        ] {
+            let both = attempt(1, 1.0, first).with(attempt(2, 2.0, second));
+            assert_eq!(both.figures(1, Metric::Rate), kept, "{first} {second}");
+            assert_eq!(both.attempts, 2);
+            let noisy = first.min(second) > 0.1;
+            assert_eq!(both.noise.is_too_much(), noisy, "{first} {second}");
+        }
+    }
 }
