@@ -59,7 +59,7 @@ figures: ## what the README claims, measured here beside libpq and HAProxy (abou
 
 # FULL=1 adds the long list, HAPROXY=/path another HAProxy, ONLY=rt16,bulk leaves out the rest, ROUNDS=9 takes more
 # time, JSON=file keeps every round, ARGS=... is for whatever else the program takes (trunkline-bench --help).
-bench: ## beside HAProxy and a direct connection: throughput, latency, CPU, memory (about eight minutes)
+bench: ## beside HAProxy and a direct connection: throughput, latency, CPU, memory (eight minutes or more)
 	@$(SETUP) --bench
 	cargo build --release --package trunkline --bin trunkline --package trunkline-bench --bin trunkline-bench
 	@exec $(TARGET)/release/trunkline-bench --trunkline $(TARGET)/release/trunkline \
