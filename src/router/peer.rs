@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::net::SocketAddrAny;
-use rustix::net::sockopt::socket_peercred;
 
 /// The other end of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +30,13 @@ impl Peer {
     pub fn of(socket: BorrowedFd<'_>, address: Option<SocketAddrAny>) -> Self {
         match address.map(SocketAddr::try_from) {
             Some(Ok(address)) => Self::Tcp(address),
-            Some(Err(_)) | None => match socket_peercred(socket) {
-                Ok(process) => Self::Process {
-                    pid: process.pid.as_raw_nonzero().get(),
-                    uid: process.uid.as_raw(),
+            Some(Err(_)) | None => match getsockopt(&socket, PeerCredentials) {
+                // A process that this one cannot see, in another container, is number 0.
+                Ok(process) if process.pid() > 0 => Self::Process {
+                    pid: process.pid(),
+                    uid: process.uid(),
                 },
-                Err(_) => Self::Unix,
+                Ok(_) | Err(_) => Self::Unix,
             },
         }
     }

@@ -53,6 +53,8 @@ pub struct Pump {
     traffic: Arc<Traffic>,
     /// How the side that ended first did so.
     first: Option<First>,
+    /// Whether a write has shown that the client is gone.
+    is_client_gone: bool,
     /// Whether anything was moved since that was last asked.
     has_moved: bool,
     /// Whether the client took everything that was delivered at the end.
@@ -100,6 +102,7 @@ impl Pump {
             down,
             traffic,
             first: None,
+            is_client_gone: false,
             has_moved: false,
             took_all: true,
         }
@@ -130,12 +133,18 @@ impl Pump {
 
     /// One turn: what can be moved now, within bounds. Ready when the session is over.
     pub fn poll_turn(&mut self, cx: &mut Context<'_>, server_ended: &impl Fn()) -> Poll<Ending> {
+        let mut is_server_full = false;
         for way in [Way::Up, Way::Down] {
             match self.drive(way, cx, server_ended) {
-                Stop::Waits | Stop::Over => {}
+                Stop::Waits => is_server_full |= way == Way::Up && !self.up.is_empty(),
+                Stop::Over => {}
                 Stop::Spent => come_back(cx),
                 Stop::Broke => return self.ending(),
             }
+        }
+        // A server that is full may be so because it waits for the client to read. That will never be.
+        if self.is_client_gone && is_server_full {
+            return self.ending();
         }
         if self.up.is_over() && self.down.is_over() {
             return self.ending();
@@ -177,6 +186,7 @@ impl Pump {
                 // for hanging up, say) are read to their end.
                 Poll::Ready(Err(Side::To)) => {
                     direction.abandon();
+                    self.is_client_gone |= way == Way::Down;
                     self.ended(way.receiver_broke(), server_ended);
                 }
             }

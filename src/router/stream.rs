@@ -132,7 +132,7 @@ impl Stream {
     ///
     /// Only TCP is that simple: a read from a unix socket also stops short where somebody passed a descriptor. (One
     /// from TCP does at urgent data, which PostgreSQL knows nothing of: a peer that sends some delays what it sends
-    /// behind it, to its next packet or its end.)
+    /// behind it, to one of its next packets or its end.)
     fn try_all(
         &self,
         interest: Interest,

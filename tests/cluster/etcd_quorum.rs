@@ -8,14 +8,18 @@ use trunkline_support::patroni::Node;
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
 use trunkline_support::wait::{throughout, until};
+use trunkline_support::writer::Tls;
 
-use crate::shared::{LOGIN, STEADY, clients, on_the_cluster, ready_router, unharmed, unseen};
+use crate::shared::{
+    LOGIN, STEADY, clients, clients_with, on_the_cluster, ready_router, unharmed, unseen,
+};
 
 #[tokio::test]
 async fn a_lost_quorum_costs_no_session_before_patroni_gives_its_primary_up() -> Result<()> {
     on_the_cluster(async |stand| {
         let mut router = ready_router(stand).await?;
-        let clients = clients(Fault::QuorumLost, stand, &router).await?;
+        // In clear: a primary that Patroni gives up is shut down like one that is restarted, and refuses logins meanwhile.
+        let clients = clients_with(Fault::QuorumLost, Tls::Never, stand, &router).await?;
         let leader = stand.patroni.leader().await?;
         let dead = lose_quorum(stand)?;
         until("Patroni gives its primary up", STEADY, async || {

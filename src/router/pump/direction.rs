@@ -163,9 +163,11 @@ impl Direction {
         };
         let filled = from.try_io(Interest::READABLE, || pipe.fill(from));
         match filled {
+            // The end, or urgent data, before which the kernel's splice stops for good: only a read can tell.
             Ok(0) => {
                 pipes::give_back(pipe);
-                Ok(self.end())
+                self.pace = Pace::default();
+                Ok(Step::Moved(0))
             }
             Ok(count) => {
                 self.pace.note(count);
@@ -177,6 +179,8 @@ impl Direction {
                     self.pace.cannot_splice();
                     return Ok(Step::Moved(0));
                 }
+                // Woken in vain some times, it reads again: behind urgent data there is nothing to be spliced, ever.
+                self.pace.note(0);
                 not_now(&error).ok_or(Side::From)
             }
         }

@@ -34,6 +34,7 @@ pub struct State {
     up: Leg,
     down: Leg,
     first: Option<First>,
+    is_client_gone: bool,
     from_client: u64,
     from_server: u64,
 }
@@ -110,6 +111,7 @@ impl Pump {
             up,
             down,
             first: self.first,
+            is_client_gone: self.is_client_gone,
             from_client: bytes.from_client,
             from_server: bytes.from_server,
         };
@@ -143,6 +145,7 @@ impl Pump {
             up,
             down,
             first: state.first,
+            is_client_gone: state.is_client_gone,
             ..Self::new(client, server, traffic)
         })
     }

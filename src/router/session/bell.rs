@@ -41,9 +41,11 @@ impl Ear {
         let bell = match &self.0 {
             // Whoever polls has moved to another task, should the waker differ: the bell has to ring there.
             Some(bell) if bell.session.will_wake(cx.waker()) => {
-                if !bell.rang.swap(false, Ordering::AcqRel) {
+                if !bell.rang.load(Ordering::Acquire) {
                     return Poll::Pending;
                 }
+                // Before the switch is polled: what rings from now on is news again.
+                bell.rang.store(false, Ordering::Release);
                 Arc::clone(bell)
             }
             Some(_) | None => {

@@ -16,6 +16,7 @@ use pump_bench::{
     Between, Carrier, Flow, Running, again, has_pipe, on_one_thread, receive, receive_rest, send,
     send_until_full, stands_still, until,
 };
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
@@ -126,6 +127,61 @@ fn a_client_that_resets_ends_the_session_whatever_is_in_the_pipe() {
         assert_eq!(running.ending().await, Ending::ClientBroke);
         let server = &mut at.server;
         let _ = receive_rest(server, &mut Flow::new(9)).await;
+    });
+}
+
+#[test]
+fn a_client_that_resets_while_both_directions_are_full_leaves_no_session_behind() {
+    on_one_thread(async {
+        let mut at = Between::tcp().await;
+        let running = Running::start(at.pump);
+        send_until_full(&mut at.server, &mut Flow::new(1)).await;
+        send_until_full(&mut at.client, &mut Flow::new(2)).await;
+        reset(at.client);
+        assert_eq!(running.ending().await, Ending::ClientBroke);
+    });
+}
+
+/// PostgreSQL sends none, but what it sent would look complete.
+#[test]
+fn urgent_data_in_a_stream_does_not_pass_for_its_end() {
+    on_one_thread(async {
+        let mut at = Between::tcp().await;
+        let running = Running::start(at.pump);
+        let (mut sent, mut heard) = (Flow::new(1), Flow::new(1));
+        for _ in 0..3 {
+            tokio::join!(
+                send(&mut at.server, &mut sent, 3_000_000),
+                receive(&mut at.client, &mut heard, 3_000_000),
+            );
+        }
+        assert_eq!(SockRef::from(&at.server).send_out_of_band(b"!").unwrap(), 1);
+        send(&mut at.server, &mut sent, 1000).await;
+        at.server.shutdown().await.unwrap();
+        receive_rest(&mut at.client, &mut heard).await.unwrap();
+        assert_eq!(heard.at(), sent.at());
+        drop(running);
+    });
+}
+
+#[test]
+fn what_is_in_a_pipe_that_cannot_be_poured_is_copied() {
+    on_one_thread(async {
+        let at = stalled(Carrier::Tcp, Carrier::Tcp).await;
+        let (mut client, mut server) = (at.client, at.server);
+        let parts = at.pump.take_apart().unwrap();
+        assert!(has_pipe(&parts));
+        // What the kernel splices into nothing: a descriptor that appends.
+        let to_client = &parts.descriptors[0];
+        let flags = fcntl_getfl(to_client).unwrap() | OFlags::APPEND;
+        fcntl_setfl(to_client, flags).unwrap();
+        let pump = Pump::put_together(parts, std::sync::Arc::default()).unwrap();
+        let running = Running::start(pump);
+        server.shutdown().await.unwrap();
+        let mut heard = Flow::new(1);
+        receive_rest(&mut client, &mut heard).await.unwrap();
+        assert_eq!(heard.at(), at.sent.at());
+        drop(running);
     });
 }
 
