@@ -12,6 +12,9 @@ const A_SESSION: u64 = 2;
 const RESERVE: u64 = 512;
 /// The least: what the router itself has open when it does nothing, twice.
 const LEAST: u64 = 128;
+/// A thread for sessions has so many open for itself; as many threads as are usual are in the least already.
+const A_THREAD: u64 = 4;
+const USUAL_THREADS: u32 = 8;
 /// Between the two, one of so many is kept back.
 const RESERVED_PART: u64 = 4;
 /// Descriptors of a pipe: one to each end.
@@ -35,10 +38,11 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Divides up `descriptors`.
+    /// Divides up `descriptors` in a process with so many `threads` for sessions.
     #[must_use]
-    pub fn of(descriptors: u64) -> Self {
+    pub fn of(descriptors: u64, threads: u32) -> Self {
         let reserve = (descriptors / RESERVED_PART).clamp(LEAST, RESERVE);
+        let reserve = reserve + u64::from(threads.saturating_sub(USUAL_THREADS)) * A_THREAD;
         // Of a very few, half are for clients all the same: a router that serves nobody is none.
         let reserve = reserve.min(descriptors / 2);
         let pipes = (descriptors / PIPES_PART / A_PIPE).min(PIPES);
@@ -111,7 +115,7 @@ mod tests {
     #[test]
     fn sessions_and_reserve_never_need_more_descriptors_than_there_are() {
         for descriptors in (0..5000).chain([65_536, 1_048_576, u64::from(u32::MAX), u64::MAX]) {
-            let budget = Budget::of(descriptors);
+            let budget = Budget::of(descriptors, 2);
             let moving = (u64::from(budget.sessions) + u64::from(budget.pipes)) * 2;
             let needed = moving + u64::from(budget.refusals);
             assert!(needed <= descriptors, "{budget:?}");
@@ -121,16 +125,18 @@ mod tests {
                 "{budget:?}"
             );
         }
-        assert_eq!(Budget::of(1024).sessions, 376);
-        assert_eq!(Budget::of(1024).pipes, 8);
-        assert_eq!(Budget::of(1_048_576).sessions, 523_520);
-        assert_eq!(Budget::of(1_048_576).pipes, 512);
+        assert_eq!(Budget::of(1024, 2).sessions, 376);
+        assert_eq!(Budget::of(1024, 2).pipes, 8);
+        assert_eq!(Budget::of(1_048_576, 2).sessions, 523_520);
+        assert_eq!(Budget::of(1_048_576, 2).pipes, 512);
+        // A hundred threads more have four each.
+        assert_eq!(Budget::of(1_048_576, 108).sessions, 523_520 - 200);
     }
 
     #[test]
     fn a_maxconn_that_cannot_be_reached_is_named_with_the_number_that_can() {
         let (mut router, _) = from_flags(&["a:2379".into()], "demo", None).unwrap();
-        let budget = Budget::of(1024);
+        let budget = Budget::of(1024, 2);
         assert_eq!(budget.exceeded(&router), None);
         router.clusters[0].listeners[1].maxconn = Some(376);
         assert_eq!(budget.exceeded(&router), None);

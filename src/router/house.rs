@@ -101,7 +101,7 @@ impl House {
             counts: BTreeMap::new(),
             configuration: Configuration::none(clock::now()),
         }));
-        let budget = Budget::of(descriptors::raise());
+        let budget = Budget::of(descriptors::raise(), workers.count());
         tracing::info!(
             descriptors = budget.descriptors,
             sessions = budget.sessions,

@@ -88,6 +88,13 @@ impl Workers {
             _guard: guard,
         })
     }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        u32::try_from(1 + self.others.len()).unwrap_or(u32::MAX)
+    }
+
     /// The number of the worker whose turn it is: for what is to be spread once, like listeners.
     pub fn in_turn(&self) -> usize {
         self.turn.fetch_add(1, Ordering::Relaxed)

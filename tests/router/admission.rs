@@ -21,13 +21,14 @@ use crate::stand::{BINARY, Plan, SOON, Stand, on};
 fn with_256_descriptors() -> Plan {
     Plan {
         shell: "ulimit -n 256",
+        other: "drain: 30s\nthreads: 2",
         ..Plan::default()
     }
 }
 
 /// How many sessions those are.
 fn sessions_of_256_descriptors() -> usize {
-    Budget::of(256).sessions as usize
+    Budget::of(256, 2).sessions as usize
 }
 
 fn is_too_many(answer: &Answer) -> bool {

@@ -126,9 +126,10 @@ async fn a_storm_beyond_the_limit_harms_no_session_and_leaves_nothing() -> Resul
     let _alone = alone().await;
     let plan = Plan {
         shell: "ulimit -n 256",
+        other: "drain: 30s\nthreads: 2",
         ..Plan::default()
     };
-    let sessions = Budget::of(256).sessions as usize;
+    let sessions = Budget::of(256, 2).sessions as usize;
     on(plan, async |stand| {
         ensure!(lands_on(stand.write()).await? == "pg-1");
         let rest = at_rest(stand).await?;

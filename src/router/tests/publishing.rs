@@ -202,7 +202,7 @@ async fn member(listener: TcpListener, asked: Arc<AtomicBool>) {
 fn door(board: &Arc<Board>) -> Arc<Door> {
     let running = Running::deaf(Arc::new(cluster()), Arc::clone(board));
     let listener = running.cluster.listeners[WRITE].clone();
-    let admission = Arc::new(Admission::new(Budget::of(1024)));
+    let admission = Arc::new(Admission::new(Budget::of(1024, 2)));
     Arc::new(Door::new(&running, listener, &admission, &Tasks::new()))
 }
 

@@ -116,7 +116,7 @@ impl Stand {
     /// The same of a router with several clusters.
     pub(super) fn admin_of(stands: &[&Self]) -> Arc<Admin> {
         let tasks = stands[0].tasks.clone();
-        let admission = Arc::new(Admission::new(Budget::of(1024)));
+        let admission = Arc::new(Admission::new(Budget::of(1024, 2)));
         let running: Vec<Running> = stands.iter().map(|stand| stand.running()).collect();
         let doors = running.iter().flat_map(|running| {
             let listeners = running.cluster.listeners.iter();
