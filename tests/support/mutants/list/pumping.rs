@@ -52,8 +52,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         says: "spins while a receiver has no room",
         file: PUMP,
         edits: &[(
-            "Stop::Waits | Stop::Over => {}",
-            "Stop::Waits | Stop::Over => come_back(cx),",
+            "Stop::Waits => is_server_full |= way == Way::Up && !self.up.is_empty(),",
+            "Stop::Waits => come_back(cx),",
         )],
         tests: Tests::Library("pump"),
     },
@@ -83,5 +83,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: PIPES,
         edits: &[("granted >= wanted.min(LEAST)", "granted > 0")],
         tests: Tests::Library("pump_pipes"),
+    },
+    Mutant {
+        says: "keeps a session whose client is gone and whose server waits for it",
+        file: PUMP,
+        edits: &[("if self.is_client_gone && is_server_full {", "if false {")],
+        tests: Tests::Library("pump"),
+    },
+    Mutant {
+        says: "takes a splice that moved nothing for the end",
+        file: DIRECTION,
+        edits: &[(
+            "self.pace = Pace::default();\n                Ok(Step::Moved(0))",
+            "Ok(self.end())",
+        )],
+        tests: Tests::Library("pump"),
     },
 ];
