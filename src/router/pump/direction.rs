@@ -262,3 +262,26 @@ fn is_unsupported(error: &io::Error) -> bool {
         .iter()
         .any(|unsupported| of == Some(*unsupported))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_call_that_a_signal_interrupted_is_made_again_and_breaks_no_side() {
+        let interrupted = || io::Error::from(Errno::INTR);
+        assert_eq!(not_now(&interrupted()), Some(Step::Moved(0)));
+        assert_eq!(taken(Err(interrupted())), Ok(0));
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_splice_is_no_fault_of_the_connection() {
+        for errno in [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM] {
+            assert!(is_unsupported(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::CONNRESET, Errno::PIPE, Errno::AGAIN] {
+            assert!(!is_unsupported(&errno.into()), "{errno}");
+        }
+    }
+}
