@@ -35,6 +35,15 @@ async fn stuck(stand: &mut Stand) -> Result<()> {
     Ok(())
 }
 
+/// Who of a session's ends reads slowly and who sends fast: now the client and the server, now the other way round.
+fn slow_and_fast(number: u64, (client, server): (TcpStream, TcpStream)) -> (TcpStream, TcpStream) {
+    if number.is_multiple_of(2) {
+        (client, server)
+    } else {
+        (server, client)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_that_stop_in_full_flow_fill_neither_memory_nor_pipes_and_lose_nothing()
 -> Result<()> {
@@ -50,12 +59,8 @@ async fn readers_that_stop_in_full_flow_fill_neither_memory_nor_pipes_and_lose_n
         let mut sending = Vec::new();
         let mut readers = Vec::new();
         // Both legs: where the client reads slowly, and where the server does.
-        for (number, (client, server)) in (0..).zip(sessions) {
-            let (reader, writer) = if number % 2 == 0 {
-                (client, server)
-            } else {
-                (server, client)
-            };
+        for (number, session) in (0..).zip(sessions) {
+            let (reader, writer) = slow_and_fast(number, session);
             sending.push(spawn(send(writer, Noise::new(number), BULK)));
             readers.push((reader, Noise::new(number)));
         }
@@ -135,12 +140,7 @@ async fn a_reader_that_stops_for_twice_the_keepalive_horizon_and_goes_on_loses_n
         let mut readers: Vec<(TcpStream, Noise)> = Vec::new();
         let mut sending = Vec::new();
         for number in 0..4 {
-            let (client, server) = session(stand).await?;
-            let (reader, writer) = if number % 2 == 0 {
-                (client, server)
-            } else {
-                (server, client)
-            };
+            let (reader, writer) = slow_and_fast(number, session(stand).await?);
             sending.push(spawn(send(writer, Noise::new(number), BULK)));
             readers.push((reader, Noise::new(number)));
         }
