@@ -9,6 +9,8 @@ use std::fmt;
 use crate::keys::{Key, Prefix};
 use crate::wire::config::DynamicConfig;
 use crate::wire::failover::Failover;
+use crate::wire::failsafe::Failsafe;
+use crate::wire::history::History;
 use crate::wire::member::Member;
 use crate::wire::status::Status;
 use crate::wire::sync::Sync;
@@ -100,6 +102,29 @@ impl Lock {
     }
 }
 
+/// The initialize key.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Initialize {
+    /// There is none.
+    #[default]
+    Missing,
+    /// Somebody is bootstrapping.
+    Claimed,
+    /// It is the database with this identifier.
+    Done(SystemId),
+    /// It is neither empty nor an identifier.
+    Garbage,
+}
+
+/// When a key was changed last, and what keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// At which revision.
+    pub modified: Revision,
+    /// The lease it hangs on.
+    pub lease: Option<LeaseId>,
+}
+
 /// What is believed from etcd.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ClusterView {
@@ -119,6 +144,14 @@ pub struct ClusterView {
     pub sync: Option<Sync>,
     /// The operator's request for a switchover or failover, where there is one.
     pub failover: Option<Failover>,
+    /// The timelines that ended, as the leader wrote them down.
+    pub history: Option<History>,
+    /// Whom a leader must reach to go on without etcd.
+    pub failsafe: Option<Failsafe>,
+    /// Whether the cluster is initialized, or somebody is at it.
+    pub initialize: Initialize,
+    /// When each key was changed last and the lease it hangs on: what a write is made conditional on.
+    pub written: BTreeMap<Key, Written>,
     /// Whether the prefix holds any key at all.
     pub exists: bool,
     /// Keys whose value could not be understood.
@@ -153,7 +186,15 @@ impl ClusterView {
     }
 
     fn take(&mut self, prefix: &Prefix, kv: &KeyValue) -> Result<(), Invalid> {
-        match prefix.parse(&kv.key) {
+        let key = prefix.parse(&kv.key);
+        if key != Key::Other {
+            let written = Written {
+                modified: kv.modified,
+                lease: kv.lease,
+            };
+            self.written.insert(key.clone(), written);
+        }
+        match key {
             Key::Leader => {
                 self.lock = Lock::of(Some(kv), self.store);
                 if let Lock::Garbage { cause } = &self.lock {
@@ -169,7 +210,14 @@ impl ClusterView {
                 self.members.insert(name, member);
                 return trouble;
             }
-            Key::Initialize => self.system_id = wire::initialize::parse(&kv.value)?,
+            Key::Initialize => {
+                self.initialize = Initialize::Garbage;
+                self.system_id = wire::initialize::parse(&kv.value)?;
+                self.initialize = match &self.system_id {
+                    None => Initialize::Claimed,
+                    Some(system_id) => Initialize::Done(system_id.clone()),
+                };
+            }
             Key::Config => self.config = DynamicConfig::parse(&kv.value)?,
             Key::Status => self.status = Status::parse(&kv.value)?,
             Key::OptimeLeader => {
@@ -180,7 +228,9 @@ impl ClusterView {
             Key::Failover => {
                 self.failover = Some(Failover::parse(&kv.value)?).filter(Failover::is_requested);
             }
-            Key::History | Key::Failsafe | Key::Other => {}
+            Key::History => self.history = Some(History::parse(&kv.value)?),
+            Key::Failsafe => self.failsafe = Some(Failsafe::parse(&kv.value)?),
+            Key::Other => {}
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! written in the tree is read key by key ([`read`], [`value`]) into what is meant ([`router`]), and whatever
 //! is wrong on the way is collected ([`problem`]): one look at the messages is to be enough to mend a file.
 
+pub mod agent;
 pub mod node;
 pub mod problem;
 pub mod read;

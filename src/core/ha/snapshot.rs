@@ -1,0 +1,111 @@
+//! A decision's whole input.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::action::{Job, Write};
+use super::memory::Memory;
+use crate::cluster::ClusterView;
+use crate::follow::Trouble;
+use crate::lease::{Held, Lease, Renewal};
+use crate::postgres::{ControlData, DataDirectory, Database, Postmaster, Silence};
+use crate::wire::member::{ApiUrl, ConnUrl, Tags};
+use crate::wire::rest::StatusDocument;
+use crate::{MemberName, Moment, Observed, Scope};
+
+/// Everything a decision is made from.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Now.
+    pub now: Moment,
+    /// Now, for what people schedule.
+    pub wall: Timestamp,
+    /// Who decides.
+    pub me: Me,
+    /// What etcd says.
+    pub view: Observed<ClusterView, Trouble>,
+    /// The lease of this agent, if it ever had one.
+    pub lease: Option<Lease>,
+    /// The lock as it was last proven to be this agent's; `None` once it is known to be lost or was let go.
+    pub held: Option<Held>,
+    /// What came of renewing the lock in this cycle.
+    pub renewal: Option<Renewal>,
+    /// Writes of this cycle that etcd refused (another was faster) or did not answer: not to be tried again in it.
+    pub refused: Vec<Write>,
+    /// The data directory.
+    pub data: DataDirectory,
+    /// The control file; asked for when PostgreSQL does not answer queries.
+    pub control: Observed<ControlData, String>,
+    /// The postmaster.
+    pub postmaster: Postmaster,
+    /// What PostgreSQL says.
+    pub database: Observed<Database, Silence>,
+    /// The job in flight.
+    pub job: Option<InFlight>,
+    /// Answers of other members' REST APIs in this cycle, and the lack of them.
+    pub peers: BTreeMap<MemberName, PeerWord>,
+    /// Whether the operator told the agent to end (SIGTERM).
+    pub ending: bool,
+    /// What earlier decisions left behind.
+    pub memory: Memory,
+}
+
+/// What the local configuration says of this member.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Me {
+    /// Its name.
+    pub name: MemberName,
+    /// The cluster.
+    pub scope: Scope,
+    /// Where PostgreSQL is reached by others; what goes into its key.
+    pub conn: ConnUrl,
+    /// Where its REST API is reached; what goes into its key.
+    pub api: ApiUrl,
+    /// `proxy_url`, where there is one.
+    pub proxy: Option<ConnUrl>,
+    /// The tags as configured.
+    pub tags: Tags,
+    /// Whether the configuration has what a new cluster is made of (a `bootstrap` section).
+    pub may_bootstrap: bool,
+    /// The dynamic configuration a new cluster begins with, or one is repaired with: compact JSON.
+    pub initial_config: String,
+    /// Whether `postgresql.use_pg_rewind` is on and the program is there.
+    pub may_rewind: bool,
+    /// `remove_data_directory_on_rewind_failure`.
+    pub wipe_on_rewind_failure: bool,
+    /// `remove_data_directory_on_diverged_timelines`.
+    pub wipe_on_divergence: bool,
+    /// Whether slots are used (`postgresql.use_slots`, dynamic).
+    pub use_slots: bool,
+    /// `primary_start_timeout`.
+    pub primary_start_timeout: Duration,
+    /// Whether `watchdog.mode` is `required`, which this release cannot do.
+    pub watchdog_required: bool,
+    /// Names of parameters that wait for a restart, with the old and the new value as text.
+    pub pending_restart: BTreeMap<String, (String, String)>,
+}
+
+/// A job in flight.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InFlight {
+    /// Which.
+    pub job: Job,
+    /// Since when.
+    pub since: Moment,
+    /// Whether it was told to give up.
+    pub cancelled: bool,
+}
+
+/// What asking another member's REST API gave.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PeerWord {
+    /// Its status document.
+    Says(Box<StatusDocument>),
+    /// No answer, or not one of this member's; the cause.
+    Silent(String),
+}
+
+/// Members to ask: all of them at once; the answer may come early when enough is known.
+pub type Asked = BTreeSet<MemberName>;
