@@ -20,6 +20,7 @@ use crate::{Moment, Observed, Revision, StoreNumber, SystemId};
 
 mod endpoints;
 mod words;
+mod writes;
 
 pub use endpoints::EndpointId;
 use endpoints::{Endpoints, Leaving, Newest, Verdict};
@@ -45,6 +46,7 @@ pub struct Follow {
     asks: u64,
     list: Slot,
     watch: Option<(Ask, Revision)>,
+    proves: bool,
     read: Slot,
     at_once: bool,
     elsewhere: bool,
@@ -97,6 +99,7 @@ impl Follow {
             asks: 0,
             list: Slot::Due(now),
             watch: None,
+            proves: true,
             read: Slot::Due(now),
             at_once: false,
             elsewhere: false,
@@ -115,6 +118,13 @@ impl Follow {
             since: now,
             cause: Trouble::NotAsked,
         };
+        self
+    }
+
+    /// The same without proof reads: for whoever proves its own lock by renewing it.
+    #[must_use]
+    pub const fn without_proof(mut self) -> Self {
+        self.proves = false;
         self
     }
 
@@ -142,6 +152,12 @@ impl Follow {
     #[must_use]
     pub const fn endpoint(&self) -> EndpointId {
         self.endpoints.current()
+    }
+
+    /// The newest that was seen of the store; nothing before etcd has answered.
+    #[must_use]
+    pub fn store(&self) -> Option<Header> {
+        self.endpoints.store()
     }
 
     /// What happened since the last call that an operator should read.
@@ -179,7 +195,9 @@ impl Follow {
                 wake = wake.min(at.max(ready));
             }
         }
-        if let Slot::Due(at) = self.read {
+        if let Slot::Due(at) = self.read
+            && self.proves
+        {
             if now >= at.max(ready) {
                 self.at_once = false;
                 let elsewhere = std::mem::take(&mut self.elsewhere);
@@ -307,29 +325,7 @@ impl Follow {
     fn changed(&mut self, changes: Vec<Change>, now: Moment) {
         let before = self.lock();
         for change in changes {
-            let revision = change.revision();
-            let newest = self.listed.unwrap_or_default();
-            let known = self
-                .keys
-                .get(change.key())
-                .map_or(newest, |known| known.as_of);
-            if revision <= known {
-                continue;
-            }
-            // Whoever is asked from now on and has not come as far answers from a store that was put back.
-            self.endpoints.saw(revision);
-            let key = change.key().to_vec();
-            let value = match change {
-                Change::Put(kv) => Some(kv),
-                Change::Deleted(..) => None,
-            };
-            self.keys.insert(
-                key,
-                Known {
-                    value,
-                    as_of: revision,
-                },
-            );
+            self.learn(change);
         }
         // An event says what is so, never until when: the view's age stays that of the last listing.
         let asked = self.view.asked().unwrap_or(now);
@@ -341,6 +337,33 @@ impl Follow {
                 self.read = Slot::Due(now);
             }
         }
+    }
+
+    /// Takes in a change of one key, unless something newer is known of it.
+    fn learn(&mut self, change: Change) {
+        let revision = change.revision();
+        let newest = self.listed.unwrap_or_default();
+        let known = self
+            .keys
+            .get(change.key())
+            .map_or(newest, |known| known.as_of);
+        if revision <= known {
+            return;
+        }
+        // Whoever is asked from now on and has not come as far answers from a store that was put back.
+        self.endpoints.saw(revision);
+        let key = change.key().to_vec();
+        let value = match change {
+            Change::Put(kv) => Some(kv),
+            Change::Deleted(..) => None,
+        };
+        self.keys.insert(
+            key,
+            Known {
+                value,
+                as_of: revision,
+            },
+        );
     }
 
     fn proof_read(&mut self, sent: InFlight, header: Header, reading: Reading, now: Moment) {
@@ -429,6 +452,11 @@ impl Follow {
     }
 
     fn publish(&mut self, asked: Moment) {
+        let value = self.parsed();
+        self.view = Observed::Fresh { value, asked };
+    }
+
+    fn parsed(&mut self) -> ClusterView {
         let keys = self.keys.values().filter_map(|known| known.value.as_ref());
         let mut view = ClusterView::parse(&self.prefix, self.store, keys, &self.config);
         self.config = view.config.clone();
@@ -436,7 +464,7 @@ impl Follow {
         // answer of some other cluster's database is as foreign as before.
         view.system_id = view.system_id.or_else(|| self.system_id.take());
         self.system_id.clone_from(&view.system_id);
-        self.view = Observed::Fresh { value: view, asked };
+        view
     }
 
     const fn number(&mut self) -> Ask {

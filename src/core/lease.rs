@@ -61,6 +61,28 @@ pub fn stop_budget(granted: Duration) -> Duration {
     (granted / 4).clamp(Duration::from_secs(1), Duration::from_secs(5))
 }
 
+/// What came of asking etcd to keep the lease alive, or for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Keeping {
+    /// It lives; it may be another one than before.
+    Kept(Lease),
+    /// etcd did not answer; its words.
+    Unreachable(String),
+}
+
+/// What came of changing a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Written {
+    /// It was changed.
+    Done,
+    /// It was not: what the change was made from is no longer so, or the lease it was to hang on is gone.
+    Refused,
+    /// etcd did not answer; its words. The key may have been changed all the same.
+    Unreachable(String),
+}
+
 /// What came of asking etcd to keep the lock (contract 1.4, refresh lock).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]

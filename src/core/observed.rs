@@ -46,6 +46,16 @@ impl<T, C> Observed<T, C> {
         }
     }
 
+    /// The same answer put in other words, or learnt better meanwhile: its age and standing stay.
+    #[must_use]
+    pub fn replaced(mut self, answer: T) -> Self {
+        match &mut self {
+            Self::Fresh { value, .. } | Self::Stale { value, .. } => *value = answer,
+            Self::Unknown { .. } => {}
+        }
+        self
+    }
+
     /// The answer, if the last question was answered.
     #[must_use]
     pub const fn fresh(&self) -> Option<(&T, Moment)> {

@@ -1,4 +1,4 @@
-//! etcd, one client an endpoint: list, watch, read the lock. The rotation among endpoints is decided in core.
+//! etcd, one client an endpoint: list, watch, read the lock, and (`write`) lease and change. The rotation among endpoints is decided in core.
 //!
 //! etcd-client's balanced channel over several endpoints hides who answered and keeps a frozen member in
 //! rotation; so every client here has exactly one endpoint, connects when first asked, and is dropped when a
@@ -19,6 +19,11 @@ use crate::clock;
 use crate::tls::Tls;
 
 mod access;
+mod drive;
+mod write;
+
+pub use drive::Drive;
+pub use write::{Attached, Granted, Leased, Proof, Put, When};
 
 /// How long a question may take before its endpoint counts as slow.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -26,6 +31,28 @@ const DEADLINE: Duration = Duration::from_secs(1);
 const SWAP: Duration = Duration::from_millis(500);
 /// How long after one that was not made in time the next is tried.
 const SWAP_AGAIN: Duration = Duration::from_secs(5);
+
+/// What a question needs: how long it may take, and which permission below the prefix.
+#[derive(Clone, Copy, Debug)]
+struct Need {
+    within: Duration,
+    permission: &'static str,
+}
+
+impl Need {
+    const READ: Self = Self {
+        within: DEADLINE,
+        permission: "read",
+    };
+
+    const fn write(within: Duration) -> Self {
+        Self {
+            within,
+            permission: "readwrite",
+        }
+    }
+}
+
 /// How to reach one endpoint.
 #[derive(Clone, Debug)]
 pub struct Access {
@@ -95,7 +122,7 @@ impl Endpoint {
                 ))
             }
         };
-        Box::pin(self.ask(prefix, listed))
+        Box::pin(self.ask(prefix, Need::READ, listed))
             .await
             .unwrap_or_else(Outcome::Failed)
     }
@@ -123,7 +150,7 @@ impl Endpoint {
                 Ok(Outcome::Read(header, leader, left))
             }
         };
-        Box::pin(self.ask(prefix, read))
+        Box::pin(self.ask(prefix, Need::READ, read))
             .await
             .unwrap_or_else(Outcome::Failed)
     }
@@ -143,13 +170,14 @@ impl Endpoint {
                 Ok(Watch { stream })
             }
         };
-        Box::pin(self.ask(prefix, taken)).await
+        Box::pin(self.ask(prefix, Need::READ, taken)).await
     }
 
     /// Asks within the deadline; once more where etcd merely wants us to log in again.
     async fn ask<T, F>(
         &mut self,
         prefix: &Prefix,
+        need: Need,
         question: impl Fn(Client) -> F,
     ) -> Result<T, Trouble>
     where
@@ -164,9 +192,9 @@ impl Endpoint {
                 answer => answer,
             }
         };
-        let trouble = match timeout(DEADLINE, asked).await {
+        let trouble = match timeout(need.within, asked).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => access::trouble(&error, &self.access, prefix),
+            Ok(Err(error)) => access::trouble(&error, &self.access, prefix, need.permission),
             Err(_) => Trouble::TimedOut,
         };
         // A connection that failed a question is not asked again.

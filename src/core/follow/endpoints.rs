@@ -120,6 +120,15 @@ impl Endpoints {
         })
     }
 
+    /// The newest that was seen of the store, as a header.
+    pub(super) fn store(&self) -> Option<Header> {
+        self.store.map(|store| Header {
+            cluster: store.cluster,
+            revision: store.revision,
+            term: store.term,
+        })
+    }
+
     /// Notes a revision that the store has reached, seen elsewhere than in an answer's header.
     pub(super) fn saw(&mut self, revision: Revision) {
         if let Some(store) = &mut self.store {

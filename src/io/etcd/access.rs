@@ -95,12 +95,22 @@ pub(super) fn is_outdated(error: &Error) -> bool {
     says(error, "revision of auth store is old")
 }
 
+/// Whether the lease that a key was to hang on, or that was to be revoked, is gone.
+pub(super) fn is_lease_gone(error: &Error) -> bool {
+    says(error, "requested lease not found")
+}
+
 fn says(error: &Error, words: &str) -> bool {
     matches!(error, Error::GRpcStatus(status) if status.message().contains(words))
 }
 
-/// What an error of etcd's means for whoever has to do something about it.
-pub(super) fn trouble(error: &Error, access: &Access, prefix: &Prefix) -> Trouble {
+/// What an error of etcd's means for whoever has to do something about it; `permission` is what was needed.
+pub(super) fn trouble(
+    error: &Error,
+    access: &Access,
+    prefix: &Prefix,
+    permission: &str,
+) -> Trouble {
     let user = access.user.as_ref().map(|(user, _)| user.as_str());
     let whoever = user.map_or_else(
         || "nobody (no username)".to_owned(),
@@ -111,7 +121,7 @@ pub(super) fn trouble(error: &Error, access: &Access, prefix: &Prefix) -> Troubl
         matches!(error, Error::GRpcStatus(status) if status.code() == Code::PermissionDenied);
     let remedy = if denied || says("permission denied") {
         format!(
-            "{whoever} may not read {prefix}*: etcdctl role grant-permission ROLE read --prefix {prefix}, \
+            "{whoever} may not {permission} {prefix}*: etcdctl role grant-permission ROLE {permission} --prefix {prefix}, \
              then etcdctl user grant-role USER ROLE",
             prefix = prefix.as_str()
         )
