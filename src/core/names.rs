@@ -68,6 +68,20 @@ impl Lsn {
     pub const fn ahead_of(self, other: Self) -> u64 {
         self.0.saturating_sub(other.0)
     }
+
+    /// Reads PostgreSQL's own spelling: two halves in hexadecimal, eight digits at most each, `0/404EC30`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (high, low) = text.split_once('/')?;
+        let half = |digits: &str| {
+            let plain = (1..=8).contains(&digits.len())
+                && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            plain
+                .then(|| u64::from_str_radix(digits, 16).ok())
+                .flatten()
+        };
+        Some(Self((half(high)? << 32) | half(low)?))
+    }
 }
 
 impl fmt::Display for Lsn {
@@ -171,6 +185,26 @@ mod tests {
     fn an_lsn_is_spelled_as_postgresql_spells_it() {
         assert_eq!(Lsn(67_431_472).to_string(), "0/404EC30");
         assert_eq!(Lsn(0x12_3400_00ab).to_string(), "12/340000AB");
+    }
+
+    #[test]
+    fn an_lsn_is_read_as_postgresql_spells_it_and_in_no_other_way() {
+        assert_eq!(Lsn::parse("0/404EC30"), Some(Lsn(67_431_472)));
+        assert_eq!(Lsn::parse("FFFFFFFF/ffffffff"), Some(Lsn(u64::MAX)));
+        for bad in [
+            "",
+            "/",
+            "0",
+            "0/",
+            "/0",
+            "0/+1",
+            "0/1/2",
+            "100000000/0",
+            "0/ 1",
+            "x/1",
+        ] {
+            assert_eq!(Lsn::parse(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

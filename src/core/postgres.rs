@@ -6,9 +6,19 @@ use std::fmt;
 
 use crate::{Lsn, MemberName, Moment, SystemId, Timeline};
 
+pub mod compare;
+pub mod conninfo;
 pub mod control;
+pub mod enforced;
+pub mod files;
+pub mod options_file;
+mod quoted;
+pub mod recovery;
+pub mod units;
+pub mod version;
 
 pub use control::{ControlData, ControlState};
+pub use version::MajorVersion;
 
 /// What stands in the data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +49,14 @@ pub struct Upstream {
     pub port: u16,
     /// The slot to use there.
     pub slot: Option<String>,
+}
+
+impl Upstream {
+    /// Whether both are one server and one slot there. A configuration file does not hold the member's name.
+    #[must_use]
+    pub fn is_same_source(&self, other: &Self) -> bool {
+        (&self.host, self.port, &self.slot) == (&other.host, other.port, &other.slot)
+    }
 }
 
 /// The postmaster process.

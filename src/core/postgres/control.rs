@@ -1,5 +1,9 @@
 //! `pg_controldata`: the words a stopped PostgreSQL leaves about itself.
 
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
 use crate::{Lsn, SystemId, Timeline};
 
 /// In which state the control file says the cluster is (PostgreSQL, `pg_controldata`).
@@ -50,4 +54,139 @@ pub struct ControlData {
     pub max_prepared_transactions: u32,
     /// `max_locks_per_xact` as it was in force.
     pub max_locks_per_transaction: u32,
+}
+
+/// Why what `pg_controldata` printed says nothing of this cluster of files.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BadControl {
+    /// It was written by another version, or is damaged.
+    #[error(
+        "the checksum of pg_control does not match: it is damaged, or of another version of PostgreSQL than pg_controldata"
+    )]
+    Checksum,
+    /// A line that every version from 13 on prints is missing.
+    #[error("pg_controldata did not say `{0}`")]
+    Missing(&'static str),
+    /// A line says what cannot be.
+    #[error("pg_controldata said `{label}: {value}`, which makes no sense")]
+    Senseless {
+        /// Which line.
+        label: &'static str,
+        /// What it said, cut to a readable length.
+        value: String,
+    },
+}
+
+impl ControlData {
+    /// Reads what `LC_ALL=C pg_controldata` of PostgreSQL 13 to 18 printed on its standard output, whatever bytes
+    /// that are.
+    ///
+    /// # Errors
+    ///
+    /// If a line that is needed is missing or senseless, or if the program said that the checksum is wrong: then none
+    /// of its words can be trusted.
+    pub fn parse(printed: &[u8]) -> Result<Self, BadControl> {
+        let text = String::from_utf8_lossy(printed);
+        if disowns_checksum(&text) {
+            return Err(BadControl::Checksum);
+        }
+        let lines = Lines::of(&text);
+        Ok(Self {
+            system_id: lines.read("Database system identifier", SystemId::parse)?,
+            state: lines.read("Database cluster state", ControlState::of)?,
+            checkpoint: lines.read("Latest checkpoint location", Lsn::parse)?,
+            timeline: lines.read("Latest checkpoint's TimeLineID", timeline)?,
+            minimum_recovery_end: lines.read("Minimum recovery ending location", Lsn::parse)?,
+            minimum_recovery_timeline: lines
+                .read("Min recovery ending loc's timeline", timeline)?,
+            checksums: lines.read("Data page checksum version", number)? != 0,
+            wal_log_hints: lines.read("wal_log_hints setting", on_or_off)?,
+            max_connections: lines.read("max_connections setting", number)?,
+            max_worker_processes: lines.read("max_worker_processes setting", number)?,
+            max_wal_senders: lines.read("max_wal_senders setting", number)?,
+            max_prepared_transactions: lines.read("max_prepared_xacts setting", number)?,
+            max_locks_per_transaction: lines.read("max_locks_per_xact setting", number)?,
+        })
+    }
+}
+
+impl ControlState {
+    /// Reads PostgreSQL's words for it.
+    #[must_use]
+    pub fn of(words: &str) -> Option<Self> {
+        match words {
+            "starting up" => Some(Self::StartingUp),
+            "shut down" => Some(Self::ShutDown),
+            "shut down in recovery" => Some(Self::ShutDownInRecovery),
+            "shutting down" => Some(Self::ShuttingDown),
+            "in crash recovery" => Some(Self::InCrashRecovery),
+            "in archive recovery" => Some(Self::InArchiveRecovery),
+            "in production" => Some(Self::InProduction),
+            _ => None,
+        }
+    }
+
+    /// PostgreSQL's words for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::StartingUp => "starting up",
+            Self::ShutDown => "shut down",
+            Self::ShutDownInRecovery => "shut down in recovery",
+            Self::ShuttingDown => "shutting down",
+            Self::InCrashRecovery => "in crash recovery",
+            Self::InArchiveRecovery => "in archive recovery",
+            Self::InProduction => "in production",
+        }
+    }
+}
+
+/// Whether pg_controldata says, on either output, that the checksum is wrong: 13 as a WARNING on the standard one, newer
+/// versions as a `warning:` on the other. It exits with 0 all the same.
+#[must_use]
+pub fn disowns_checksum(text: &str) -> bool {
+    text.to_ascii_lowercase()
+        .contains("calculated crc checksum does not match value stored in ")
+}
+
+/// The lines by their labels.
+struct Lines<'a>(BTreeMap<&'a str, &'a str>);
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        let labelled = text.lines().filter_map(|line| line.split_once(':'));
+        Self(
+            labelled
+                .map(|(label, value)| (label, value.trim()))
+                .collect(),
+        )
+    }
+
+    fn read<T>(
+        &self,
+        label: &'static str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, BadControl> {
+        let value = self.0.get(label).ok_or(BadControl::Missing(label))?;
+        read(value).ok_or_else(|| BadControl::Senseless {
+            label,
+            value: value.chars().take(80).collect(),
+        })
+    }
+}
+
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok()
+}
+
+fn timeline(text: &str) -> Option<Timeline> {
+    number(text).map(Timeline)
+}
+
+fn on_or_off(text: &str) -> Option<bool> {
+    match text {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    }
 }

@@ -108,6 +108,12 @@ impl DynamicConfig {
         json::compact(&Value::Object(self.raw.clone()))
     }
 
+    /// The value as it stands in `patroni.dynamic.json`: the same in Python's own spacing.
+    #[must_use]
+    pub fn to_file(&self) -> String {
+        json::spaced(&Value::Object(self.raw.clone()))
+    }
+
     /// Whether the whole cluster follows another one.
     #[must_use]
     pub const fn is_standby_cluster(&self) -> bool {
