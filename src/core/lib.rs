@@ -20,6 +20,7 @@ pub mod postgres;
 pub mod probe;
 pub mod proof;
 pub mod reload;
+pub mod rest;
 pub mod route;
 pub mod time;
 pub mod wire;

@@ -19,9 +19,9 @@ mod state;
 pub mod status;
 pub mod sync;
 mod tags;
-mod url;
+pub(crate) mod url;
 
-mod json;
+pub(crate) mod json;
 mod object;
 
 /// A value that could not be read.

@@ -108,9 +108,9 @@ impl DynamicConfig {
         json::compact(&Value::Object(self.raw.clone()))
     }
 
-    /// The value as it stands in `patroni.dynamic.json`: the same in Python's own spacing.
+    /// The same in Python's own spacing: as it stands in `patroni.dynamic.json` and in the REST API's answers.
     #[must_use]
-    pub fn to_file(&self) -> String {
+    pub fn to_spaced(&self) -> String {
         json::spaced(&Value::Object(self.raw.clone()))
     }
 

@@ -90,7 +90,7 @@ fn moment(text: &str) -> Result<Timestamp, Invalid> {
 }
 
 /// ISO 8601 as Python writes it: the offset as a number, microseconds only where there are any.
-fn iso(moment: Timestamp) -> String {
+pub(crate) fn iso(moment: Timestamp) -> String {
     let format = if moment.subsec_microsecond() == 0 {
         "%Y-%m-%dT%H:%M:%S+00:00"
     } else {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::json::{self, Fields};
 use super::object::{self, Object, kind};
 use super::{Invalid, Why};
@@ -41,11 +43,21 @@ impl Failsafe {
     /// order says nothing.
     #[must_use]
     pub fn to_json(&self) -> String {
+        json::compact(&self.written())
+    }
+
+    /// The value as the REST API answers it.
+    #[must_use]
+    pub fn to_answer(&self) -> String {
+        json::spaced(&self.written())
+    }
+
+    fn written(&self) -> Value {
         let mut fields = Fields::default();
         for (name, url) in &self.0 {
             fields.put(name.as_str(), url.as_str());
         }
-        json::compact(&fields.into_value())
+        fields.into_value()
     }
 }
 

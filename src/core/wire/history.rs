@@ -52,7 +52,17 @@ impl History {
     /// The value as Patroni would write it.
     #[must_use]
     pub fn to_json(&self) -> String {
-        json::compact(&self.0.iter().map(HistoryLine::written).collect())
+        json::compact(&self.written())
+    }
+
+    /// The value as the REST API answers it.
+    #[must_use]
+    pub fn to_answer(&self) -> String {
+        json::spaced(&self.written())
+    }
+
+    fn written(&self) -> Value {
+        self.0.iter().map(HistoryLine::written).collect()
     }
 
     /// The timeline the cluster is on by this account: the one after the last that ended.

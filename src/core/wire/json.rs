@@ -18,28 +18,28 @@ const SPACED: Python = Python {
 };
 
 /// A value as it stands in etcd.
-pub(super) fn compact(value: &Value) -> String {
+pub(crate) fn compact(value: &Value) -> String {
     written(value, COMPACT)
 }
 
 /// A value as the REST API answers it.
-pub(super) fn spaced(value: &Value) -> String {
+pub(crate) fn spaced(value: &Value) -> String {
     written(value, SPACED)
 }
 
 /// An object whose absent fields are left out.
 #[derive(Default)]
-pub(super) struct Fields(Map<String, Value>);
+pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {
     /// Adds a field that is always written.
-    pub(super) fn put(&mut self, field: &str, value: impl Into<Value>) -> &mut Self {
+    pub(crate) fn put(&mut self, field: &str, value: impl Into<Value>) -> &mut Self {
         self.0.insert(field.to_owned(), value.into());
         self
     }
 
     /// Adds a field that is written where there is a value.
-    pub(super) fn put_some(&mut self, field: &str, value: Option<impl Into<Value>>) -> &mut Self {
+    pub(crate) fn put_some(&mut self, field: &str, value: Option<impl Into<Value>>) -> &mut Self {
         match value {
             Some(value) => self.put(field, value),
             None => self,
@@ -47,12 +47,12 @@ impl Fields {
     }
 
     /// Adds a flag, which is written where it is raised and never as `false`.
-    pub(super) fn put_flag(&mut self, field: &str, raised: bool) -> &mut Self {
+    pub(crate) fn put_flag(&mut self, field: &str, raised: bool) -> &mut Self {
         self.put_some(field, raised.then_some(true))
     }
 
     /// Adds fields as they are, after those already there.
-    pub(super) fn put_all(&mut self, fields: &Map<String, Value>) -> &mut Self {
+    pub(crate) fn put_all(&mut self, fields: &Map<String, Value>) -> &mut Self {
         for (field, value) in fields {
             self.put(field, value.clone());
         }
@@ -60,7 +60,7 @@ impl Fields {
     }
 
     /// The object.
-    pub(super) fn into_value(self) -> Value {
+    pub(crate) fn into_value(self) -> Value {
         Value::Object(self.0)
     }
 }

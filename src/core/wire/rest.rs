@@ -62,6 +62,8 @@ pub struct StatusDocument {
     pub watchdog_failed: bool,
     /// For how many milliseconds more its hold on the lock is certain. Trunkline's own, Patroni does not say.
     pub leader_until_ms: Option<u64>,
+    /// Why it only follows, where it does: what is in force and it cannot do. Trunkline's own.
+    pub only_follows: Option<String>,
 }
 
 /// Where a node is in the log: a primary has a location, a standby what it received and replayed.
@@ -150,6 +152,7 @@ impl StatusDocument {
             scheduled_restart: fields.take("scheduled_restart"),
             watchdog_failed: fields.take_flag("watchdog_failed"),
             leader_until_ms: fields.take_u64("leader_until_ms"),
+            only_follows: fields.take_text("only_follows"),
         })
     }
 
@@ -207,7 +210,8 @@ impl StatusDocument {
             .put("patroni", self.patroni.written())
             .put_some("scheduled_restart", self.scheduled_restart.clone())
             .put_flag("watchdog_failed", self.watchdog_failed)
-            .put_some("leader_until_ms", self.leader_until_ms);
+            .put_some("leader_until_ms", self.leader_until_ms)
+            .put_some("only_follows", self.only_follows.as_deref());
         fields.into_value()
     }
 }

@@ -255,7 +255,7 @@ fn name(text: String) -> Result<Host, Why> {
 const FOREIGN: &str = "its host holds characters no host has";
 
 /// `%2Fvar` as `/var`. A percent sign that begins no escape stands for itself, as in Python.
-pub(super) fn percent_decoded(text: &str) -> Result<String, Why> {
+pub(crate) fn percent_decoded(text: &str) -> Result<String, Why> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {

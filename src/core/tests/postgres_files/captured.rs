@@ -111,7 +111,7 @@ fn whom_a_captured_standby_follows_is_read_from_its_configuration() {
 #[test]
 fn the_dynamic_configuration_on_disk_is_written_as_patroni_writes_it() {
     let read = DynamicConfig::parse(DYNAMIC.as_bytes()).unwrap();
-    assert_eq!(read.to_file(), DYNAMIC.trim_end());
+    assert_eq!(read.to_spaced(), DYNAMIC.trim_end());
 }
 
 #[test]
