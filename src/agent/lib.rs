@@ -3,3 +3,5 @@
 /// What `trunkline-agent` tells whoever starts it until it is built.
 pub const NOT_BUILT_YET: &str =
     "trunkline-agent is not built yet; run Patroni on the nodes, the router works with it as it is";
+
+pub mod dcs;

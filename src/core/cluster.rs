@@ -185,6 +185,41 @@ impl ClusterView {
         view
     }
 
+    /// Whether what changed since `before` is for `me` to look at now: the lock, the requests and rules of the
+    /// cluster, and, for whoever does not lead, the leader's word (contract 1.6, wake-ups, and two more keys: those
+    /// a switchover waits for). What members say of themselves every cycle is not.
+    #[must_use]
+    pub fn concerns(&self, me: &MemberName, before: &Self) -> bool {
+        let changed = |key: &Key| self.written.get(key) != before.written.get(key);
+        let rules = [
+            Key::Leader,
+            Key::Config,
+            Key::Failover,
+            Key::Sync,
+            Key::Initialize,
+        ];
+        if self.store != before.store || self.lock != before.lock || rules.iter().any(changed) {
+            return true;
+        }
+        let Some(leader) = self.lock.tenure().map(|tenure| &tenure.holder) else {
+            return false;
+        };
+        // Where to follow it, and whether it can be copied or rewound from: not its position.
+        let standing = |view: &Self| {
+            let member = view.members.get(leader)?;
+            Some((
+                member.conn.clone(),
+                member.role.clone(),
+                member.state.clone(),
+                member.checkpoint_after_promote,
+            ))
+        };
+        leader != me
+            && (changed(&Key::Status)
+                || changed(&Key::OptimeLeader)
+                || standing(self) != standing(before))
+    }
+
     fn take(&mut self, prefix: &Prefix, kv: &KeyValue) -> Result<(), Invalid> {
         let key = prefix.parse(&kv.key);
         if key != Key::Other {

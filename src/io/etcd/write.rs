@@ -72,6 +72,15 @@ pub enum Attached {
     LeaseGone,
 }
 
+/// What proving the lock does where there is no leader key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It is created, if it is still missing then.
+    Create,
+    /// It is left so.
+    Leave,
+}
+
 /// What asking for the lock came to: whose the leader key is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -213,19 +222,25 @@ impl Endpoint {
         prefix: &Prefix,
         me: &MemberName,
         lease: LeaseId,
+        missing: Missing,
         within: Duration,
     ) -> Result<Proof, Trouble> {
         let (leader, value) = (prefix.leader(), me.as_str());
         let mine = Compare::value(&*leader, CompareOp::Equal, value);
         let put = || put_and_get(&leader, value, Some(lease));
-        let create = Txn::new()
-            .when([Compare::create_revision(&*leader, CompareOp::Equal, 0)])
-            .and_then(put())
-            .or_else([get(&leader)]);
+        let otherwise = match missing {
+            Missing::Leave => get(&leader),
+            Missing::Create => TxnOp::txn(
+                Txn::new()
+                    .when([Compare::create_revision(&*leader, CompareOp::Equal, 0)])
+                    .and_then(put())
+                    .or_else([get(&leader)]),
+            ),
+        };
         let mend = Txn::new()
             .when([mine.clone()])
             .and_then(put())
-            .or_else([TxnOp::txn(create)]);
+            .or_else([otherwise]);
         let txn = Txn::new()
             .when([mine, on_lease(&leader, lease)])
             .and_then([get(&leader)])
