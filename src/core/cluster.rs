@@ -156,6 +156,8 @@ pub struct ClusterView {
     pub exists: bool,
     /// Keys whose value could not be understood.
     pub invalid: Vec<(String, Invalid)>,
+    /// Whether the dynamic configuration is among them.
+    pub config_unreadable: bool,
 }
 
 impl ClusterView {
@@ -253,7 +255,11 @@ impl ClusterView {
                     Some(system_id) => Initialize::Done(system_id.clone()),
                 };
             }
-            Key::Config => self.config = DynamicConfig::parse(&kv.value)?,
+            Key::Config => {
+                let config = DynamicConfig::parse(&kv.value);
+                self.config_unreadable = config.is_err();
+                self.config = config?;
+            }
             Key::Status => self.status = Status::parse(&kv.value)?,
             Key::OptimeLeader => {
                 let legacy = Status::parse(&kv.value)?;

@@ -6,11 +6,35 @@
 //! it is stands in the snapshot too.
 
 pub mod action;
+mod bootstrap;
+mod crash;
+mod dcs_lost;
+mod decide;
+mod diverged;
+mod ending;
+mod follower;
+mod handover;
+mod history;
+mod identity;
+mod job;
+mod leader;
+mod lost;
+mod manual;
+pub mod member;
 pub mod memory;
+mod pause;
+mod race;
 pub mod reason;
+mod sentences;
 pub mod snapshot;
+pub mod standing;
+mod starting;
+mod switchover;
+mod upkeep;
 
-pub use action::{Action, Decision, Job, JobEnd, JobOutcome, Mode, Stop, Write};
+pub use action::{Action, Decision, Job, JobEnd, JobOutcome, Mode, Outcome, Stop, Write};
+pub use decide::{decide, settled};
 pub use memory::Memory;
 pub use reason::Reason;
 pub use snapshot::{InFlight, Me, PeerWord, Snapshot};
+pub use standing::{Holder, Server, Unbuilt};

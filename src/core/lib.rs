@@ -8,6 +8,7 @@
 pub mod admission;
 pub mod cluster;
 pub mod config;
+pub mod election;
 pub mod follow;
 pub mod ha;
 pub mod health;
@@ -22,6 +23,7 @@ pub mod proof;
 pub mod reload;
 pub mod rest;
 pub mod route;
+pub mod slots;
 pub mod time;
 pub mod wire;
 

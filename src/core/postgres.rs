@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::wire::history::HistoryLine;
 use crate::{Lsn, MemberName, Moment, SystemId, Timeline};
 
 pub mod compare;
@@ -125,6 +126,9 @@ pub struct Database {
     /// The timeline: of the current WAL file on a primary, of the WAL receiver (or else of IDENTIFY_SYSTEM) on a
     /// standby.
     pub timeline: Option<Timeline>,
+    /// The timeline of the last checkpoint (`pg_control_checkpoint()`): behind the timeline until the checkpoint
+    /// after a promotion is done. `None` where it was not asked for.
+    pub checkpoint_timeline: Option<Timeline>,
     /// `pg_current_wal_flush_lsn()` of a primary.
     pub flushed: Option<Lsn>,
     /// How far a standby has WAL on disk or written: the greater of receive LSN and the WAL receiver's written LSN.
@@ -215,6 +219,16 @@ pub struct Slot {
     pub confirmed: Option<Lsn>,
     /// Whether the WAL it needs is gone (`wal_status` is `lost`).
     pub lost: bool,
+}
+
+/// What a timeline's history file (`%08X.history`) says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryFile {
+    /// The timeline it is the history of.
+    pub timeline: Timeline,
+    /// The timelines that ended before it, oldest first, without leaders; the last one with when the file was
+    /// written, ISO 8601 with the local offset.
+    pub lines: Vec<HistoryLine>,
 }
 
 /// Which database this is and how it may have to be started: what initdb and pg_basebackup leave behind.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::reason::Reason;
-use super::snapshot::Asked;
+use super::snapshot::{Asked, Snapshot};
 use crate::postgres::{Identity, Upstream};
-use crate::{Lsn, MemberName, Moment, Revision, SystemId};
+use crate::slots::SlotChange;
+use crate::{Lsn, Moment, Revision, SystemId};
 
 /// One action and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +28,13 @@ pub enum Action {
     /// Keep the lease alive, or get one: what the member key hangs on.
     KeepLease,
     /// Keep the lease alive and prove that the leader key is this agent's (contract 1.4, refresh lock).
-    Renew,
+    ///
+    /// Only while the lock is held for certain (`Snapshot::held`, not ended) may a key that vanished be created
+    /// again by this: otherwise somebody may have led in between, and the lock is to be raced for.
+    Renew {
+        /// By when there must be an answer: none by then counts as none.
+        by: Moment,
+    },
     /// Create the leader key.
     Acquire,
     /// Delete the leader key if its value is this agent's name; before that, with a position, write it as the
@@ -42,7 +49,8 @@ pub enum Action {
     Write(Write),
     /// `GET` these members' REST APIs, all at once, two seconds at most.
     Ask(Asked),
-    /// Begin a job.
+    /// Begin a job. [`Job::Stop`] may be begun while another job is in flight: it takes its place at once, the
+    /// other one is cancelled without waiting for it and its end is dropped.
     Begin(Job),
     /// Give the job in flight up.
     Cancel,
@@ -109,17 +117,6 @@ pub enum Job {
     Slots(Vec<SlotChange>),
 }
 
-/// One change of the physical slots of members.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SlotChange {
-    /// Create it, reserving WAL at once.
-    Create(String),
-    /// Drop it.
-    Drop(String),
-    /// Move it forward.
-    Advance(String, Lsn),
-}
-
 /// How to start PostgreSQL.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Mode {
@@ -170,5 +167,30 @@ pub enum JobOutcome {
     Cancelled,
 }
 
-/// Who is asked for when a switchover waits: a candidate by name, or anybody.
-pub type Candidate = Option<MemberName>;
+/// What came of an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was carried out; of a job: it was begun.
+    Done,
+    /// etcd refused it: what it was conditional on is not so any more.
+    Refused,
+    /// There was no answer; the cause. It may have been carried out all the same.
+    Unanswered(String),
+}
+
+impl Decision {
+    /// To do this now; what comes after is decided at once.
+    pub const fn now(snapshot: &Snapshot, action: Action, reason: Reason) -> Self {
+        Self {
+            action,
+            reason,
+            look_again: snapshot.now,
+        }
+    }
+
+    /// The same, but to look again at this moment if that is earlier.
+    pub fn by(mut self, moment: Moment) -> Self {
+        self.look_again = self.look_again.min(moment);
+        self
+    }
+}

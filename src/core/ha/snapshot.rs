@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::action::{Job, Write};
+use super::action::{Action, Job};
 use super::memory::Memory;
 use crate::cluster::ClusterView;
+pub use crate::election::PeerWord;
 use crate::follow::Trouble;
 use crate::lease::{Held, Lease, Renewal};
-use crate::postgres::{ControlData, DataDirectory, Database, Postmaster, Silence};
+use crate::postgres::{ControlData, DataDirectory, Database, HistoryFile, Postmaster, Silence};
 use crate::wire::member::{ApiUrl, ConnUrl, Tags};
-use crate::wire::rest::StatusDocument;
-use crate::{MemberName, Moment, Observed, Scope};
+use crate::{MemberName, Moment, Observed, Scope, SystemId};
 
 /// Everything a decision is made from.
 #[derive(Clone, Debug)]
@@ -32,10 +32,17 @@ pub struct Snapshot {
     pub held: Option<Held>,
     /// What came of renewing the lock in this cycle.
     pub renewal: Option<Renewal>,
-    /// Writes of this cycle that etcd refused (another was faster) or did not answer: not to be tried again in it.
-    pub refused: Vec<Write>,
+    /// Actions of this cycle that etcd refused (another was faster) or did not answer, [`Action::Renew`] aside:
+    /// not to be tried again in it.
+    pub refused: Vec<Action>,
     /// The data directory.
     pub data: DataDirectory,
+    /// The system identifier in the data directory, where it could be read.
+    pub system_id: Option<SystemId>,
+    /// The history file of the timeline PostgreSQL is on, of a primary on a later timeline than the first.
+    pub history_file: Option<HistoryFile>,
+    /// Whether the configuration in force differs from what the files and the running PostgreSQL were last given.
+    pub reload_due: bool,
     /// The control file; asked for when PostgreSQL does not answer queries.
     pub control: Observed<ControlData, String>,
     /// The postmaster.
@@ -79,8 +86,16 @@ pub struct Me {
     pub wipe_on_divergence: bool,
     /// Whether slots are used (`postgresql.use_slots`, dynamic).
     pub use_slots: bool,
-    /// `primary_start_timeout`.
+    /// `primary_start_timeout`: how long a primary may take to start before somebody else is to take over.
     pub primary_start_timeout: Duration,
+    /// `postgresql.pg_ctl_timeout`: how long a start is waited for before it counts as still going on.
+    pub start_timeout: Duration,
+    /// `check_timeline`.
+    pub check_timeline: bool,
+    /// `max_timelines_history`; all of them if zero.
+    pub max_timelines_history: usize,
+    /// `member_slots_ttl`; member slots only where they are used if zero.
+    pub member_slots_ttl: Duration,
     /// Whether `watchdog.mode` is `required`, which this release cannot do.
     pub watchdog_required: bool,
     /// Names of parameters that wait for a restart, with the old and the new value as text.
@@ -96,15 +111,6 @@ pub struct InFlight {
     pub since: Moment,
     /// Whether it was told to give up.
     pub cancelled: bool,
-}
-
-/// What asking another member's REST API gave.
-#[derive(Clone, Debug, PartialEq)]
-pub enum PeerWord {
-    /// Its status document.
-    Says(Box<StatusDocument>),
-    /// No answer, or not one of this member's; the cause.
-    Silent(String),
 }
 
 /// Members to ask: all of them at once; the answer may come early when enough is known.

@@ -23,6 +23,12 @@ impl Tags {
         self.is_excluded("nofailover", "failover_priority")
     }
 
+    /// Whether it is not to stream from anybody, nor to have a slot anywhere.
+    #[must_use]
+    pub fn nostream(&self) -> bool {
+        self.flag("nostream")
+    }
+
     /// Which of equally advanced members is preferred as leader: the one with more. Zero is never.
     #[must_use]
     pub fn failover_priority(&self) -> i64 {
