@@ -12,6 +12,7 @@ pub mod conninfo;
 pub mod control;
 pub mod enforced;
 pub mod files;
+pub mod lock_file;
 pub mod options_file;
 mod quoted;
 pub mod recovery;
@@ -19,6 +20,7 @@ pub mod units;
 pub mod version;
 
 pub use control::{ControlData, ControlState};
+pub use lock_file::{LockFile, PostmasterStatus};
 pub use version::MajorVersion;
 
 /// What stands in the data directory.
