@@ -5,6 +5,7 @@
 //! is wrong on the way is collected ([`problem`]): one look at the messages is to be enough to mend a file.
 
 pub mod agent;
+pub mod layers;
 pub mod node;
 pub mod problem;
 pub mod read;

@@ -10,6 +10,7 @@ pub mod files;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod patroni_yml;
 pub mod processors;
 pub mod shutdown;
 pub mod systemd;

@@ -69,6 +69,7 @@ impl Failure {
     fn problem(self) -> Problem {
         Problem {
             severity: Severity::Error,
+            place: None,
             line: Some(self.line),
             key: String::new(),
             what: self.what,
@@ -241,6 +242,7 @@ impl<'t> Reader<'t, '_> {
         };
         self.problems.push(Problem {
             severity: Severity::Warning,
+            place: None,
             line: Some(key.line),
             key: self.path.join(".").replace(".[", "["),
             what: format!("stands in line {} too; this one counts", known.0.line),

@@ -4,14 +4,31 @@
 //! configuration. Nothing here knows how either was written.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::router::{Etcd, Secret};
+use super::router::{Etcd, LogLevel, RestApi, Secret};
 use crate::wire::member::Tags;
 use crate::{MemberName, Scope};
+
+mod bootstrap;
+mod log;
+mod options;
+mod parameters;
+mod postgresql;
+mod rest;
+mod settings;
+mod shared;
+mod store;
+mod understand;
+mod values;
+pub mod variables;
+
+pub use parameters::ENFORCED;
+pub use understand::understand;
 
 /// Everything the agent was told at its start and keeps until its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +43,8 @@ pub struct Agent {
     pub etcd: Etcd,
     /// The REST API.
     pub rest: Rest,
+    /// How other members' REST APIs are asked, where they speak TLS.
+    pub peers: RestApi,
     /// What a new cluster is made of; `None`: this member never makes one.
     pub bootstrap: Option<Bootstrap>,
     /// `postgresql.data_dir`.
@@ -62,12 +81,12 @@ pub struct Agent {
     pub watchdog: Watchdog,
     /// The log.
     pub log: Log,
-    /// The `postgresql` section as written here: laid over the dynamic one in [`Settings`].
+    /// The `postgresql` section as written here, without logins: laid over the dynamic one in [`Settings`].
     pub postgresql: Map<String, Value>,
 }
 
 /// Who logs in, with libpq's options (`sslmode`, `sslcert` …) by name.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Credentials {
     /// The user; libpq's default if `None`.
     pub username: Option<String>,
@@ -75,6 +94,17 @@ pub struct Credentials {
     pub password: Option<Secret>,
     /// Other options of libpq, as written.
     pub options: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options: Vec<&String> = self.options.keys().collect();
+        f.debug_struct("Credentials")
+            .field("username", &self.username)
+            .field("password", &self.password)
+            .field("options", &options)
+            .finish()
+    }
 }
 
 /// The REST API.
@@ -90,6 +120,8 @@ pub struct Rest {
     pub allowlist: Option<Vec<String>>,
     /// `restapi.allowlist_include_members`.
     pub allowlist_include_members: bool,
+    /// `restapi.request_queue_size`: connections that may wait to be accepted.
+    pub backlog: u32,
     /// `restapi.http_extra_headers`.
     pub extra_headers: Vec<(String, String)>,
     /// `restapi.server_tokens`.
@@ -158,15 +190,18 @@ pub enum Watchdog {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Log {
     /// `DEBUG`, `INFO`, `WARNING`, `ERROR`, as our own words for them.
-    pub level: super::router::LogLevel,
+    pub level: LogLevel,
     /// `json` instead of lines.
     pub json: bool,
+    /// `deduplicate_heartbeat_logs`: what a cycle says is said again only when it says something else.
+    pub deduplicate: bool,
 }
 
 /// What is in force now: the dynamic configuration with this node's own laid over it (contract 3.1).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// `postgresql.parameters`, the ones that are Patroni's to set (contract 3.4) included; values as text.
+    /// `postgresql.parameters`, the ones that are Patroni's to set (contract 3.4) included; values as text. Two names
+    /// that differ in case alone do not occur.
     pub parameters: BTreeMap<String, String>,
     /// `postgresql.pg_hba`, replacing the file; `None`: left alone.
     pub pg_hba: Option<Vec<String>>,
@@ -174,6 +209,8 @@ pub struct Settings {
     pub pg_ident: Option<Vec<String>>,
     /// `postgresql.recovery_conf`, without what is the agent's to set.
     pub recovery: BTreeMap<String, String>,
+    /// `postgresql.krbsrvname`.
+    pub krbsrvname: Option<String>,
     /// `postgresql.custom_conf`.
     pub custom_conf: Option<PathBuf>,
     /// `postgresql.use_slots` (dynamic only).
@@ -225,6 +262,8 @@ pub enum ReplicaMethod {
         no_params: bool,
         /// Whether the data directory is left as it is before it.
         keep_data: bool,
+        /// Whether it can do without a running member to copy from.
+        no_leader: bool,
         /// Further `--key=value`.
         arguments: Vec<(String, String)>,
     },

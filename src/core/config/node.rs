@@ -73,6 +73,58 @@ impl Node {
     }
 }
 
+impl From<&serde_json::Value> for Node {
+    /// JSON, which stands in no file: in line 0.
+    fn from(json: &serde_json::Value) -> Self {
+        Self::nowhere(match json {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::Bool(value) => Value::Bool(*value),
+            serde_json::Value::Number(number) => number.as_i64().map_or_else(
+                || Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+                Value::Int,
+            ),
+            serde_json::Value::String(text) => Value::Text(text.clone()),
+            serde_json::Value::Array(items) => Value::List(items.iter().map(Self::from).collect()),
+            serde_json::Value::Object(fields) => {
+                let entry = |(text, value): (&String, &serde_json::Value)| {
+                    let text = text.clone();
+                    (Key { text, line: 0 }, Self::from(value))
+                };
+                Value::Map(fields.iter().map(entry).collect())
+            }
+        })
+    }
+}
+
+impl Node {
+    /// A value that stands in no file.
+    #[must_use]
+    pub const fn nowhere(value: Value) -> Self {
+        Self {
+            line: 0,
+            column: 0,
+            value,
+        }
+    }
+
+    /// The same as JSON; a number that JSON has no word for is nothing.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Int(value) => (*value).into(),
+            Value::Float(value) => (*value).into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::List(items) => items.iter().map(Self::to_json).collect(),
+            Value::Map(entries) => entries
+                .iter()
+                .map(|(key, node)| (key.text.clone(), node.to_json()))
+                .collect(),
+        }
+    }
+}
+
 impl Value {
     fn shown(&self) -> String {
         match self {

@@ -7,6 +7,8 @@ use std::fmt;
 pub struct Problem {
     /// Whether the configuration can be used in spite of it.
     pub severity: Severity,
+    /// Where it stands if not in the file at hand: another file, or an environment variable.
+    pub place: Option<String>,
     /// The line in the file, from 1; `None` where it stands in no file.
     pub line: Option<u64>,
     /// The path of the key: `listeners.read.max_lag`; empty for the file as a whole.
@@ -51,6 +53,7 @@ impl Problems {
         let mut problems = Self::of(file);
         problems.push(Problem {
             severity: Severity::Error,
+            place: None,
             line: None,
             key: String::new(),
             what: format!("cannot be read: {cause}"),
@@ -81,16 +84,22 @@ impl Problems {
 
     /// One line a problem, each beginning with the file: what is printed or logged.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        self.list.iter().map(|problem| {
+            let place = problem.place.as_ref().unwrap_or(&self.file);
+            match (problem.line, problem.severity) {
+                (Some(line), Severity::Error) => format!("{place}:{line}: {problem}"),
+                (Some(line), Severity::Warning) => format!("{place}:{line}: warning: {problem}"),
+                (None, Severity::Error) => format!("{place}: {problem}"),
+                (None, Severity::Warning) => format!("{place}: warning: {problem}"),
+            }
+        })
+    }
+
+    /// Says of every problem where it really stands; they are put in the order of those places.
+    pub fn relocate(&mut self, to: impl Fn(&mut Problem)) {
+        self.list.iter_mut().for_each(to);
         self.list
-            .iter()
-            .map(|problem| match (problem.line, problem.severity) {
-                (Some(line), Severity::Error) => format!("{}:{line}: {problem}", self.file),
-                (Some(line), Severity::Warning) => {
-                    format!("{}:{line}: warning: {problem}", self.file)
-                }
-                (None, Severity::Error) => format!("{}: {problem}", self.file),
-                (None, Severity::Warning) => format!("{}: warning: {problem}", self.file),
-            })
+            .sort_by(|one, other| (&one.place, one.line).cmp(&(&other.place, other.line)));
     }
 
     /// Adds a problem behind those of the same line.
@@ -99,6 +108,15 @@ impl Problems {
             .list
             .partition_point(|known| known.line <= problem.line);
         self.list.insert(at, problem);
+    }
+
+    /// Adds the problems of another file.
+    pub fn take_over(&mut self, other: Self) {
+        for mut problem in other.list {
+            let file = other.file.clone();
+            problem.place = problem.place.or(Some(file));
+            self.list.push(problem);
+        }
     }
 
     /// The problems alone if the configuration cannot be used; else what was understood, and the warnings.

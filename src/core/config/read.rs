@@ -12,7 +12,7 @@ pub struct Section<'n, 'p> {
     path: String,
     line: Option<u64>,
     entries: &'n [(Key, Node)],
-    known: Vec<&'static str>,
+    known: Vec<&'n str>,
     problems: &'p mut Problems,
 }
 
@@ -37,6 +37,17 @@ impl<'n, 'p> Section<'n, 'p> {
         self.known.push(key);
         let (_, node) = self.entries.iter().find(|(known, _)| known.text == key)?;
         (node.value != Value::Null).then_some(node)
+    }
+
+    /// Lets a key be there, whatever stands under it.
+    pub fn pass(&mut self, key: &'n str) {
+        self.known.push(key);
+    }
+
+    /// The keys and values as written.
+    #[must_use]
+    pub const fn entries(&self) -> &'n [(Key, Node)] {
+        self.entries
     }
 
     /// Whether the key is written with a value.
@@ -159,14 +170,30 @@ impl<'n, 'p> Section<'n, 'p> {
         self.push(Severity::Warning, line, key, what.to_owned(), expected);
     }
 
+    /// The same of a value whose keys are names.
+    pub fn warn_at(&mut self, node: &Node, key: &str, what: &str, expected: &str) {
+        let line = Some(node.line);
+        self.push(Severity::Warning, line, key, what.to_owned(), expected);
+    }
+
     /// Reports the keys that nobody asked for.
-    pub fn finish(mut self) {
+    pub fn finish(self) {
+        self.finish_with(&[]);
+    }
+
+    /// Reports the keys that nobody asked for; for some of them it is known what was meant.
+    pub fn finish_with(mut self, meant: &[(&str, &str)]) {
         for (key, _) in self.entries {
             if self.known.contains(&key.text.as_str()) {
                 continue;
             }
-            let expected = nearest(&key.text, &self.known)
-                .map(|known| format!("did you mean {known:?}?"))
+            let expected = meant
+                .iter()
+                .find(|(wrong, _)| *wrong == key.text)
+                .map(|(_, right)| (*right).to_owned())
+                .or_else(|| {
+                    nearest(&key.text, &self.known).map(|known| format!("did you mean {known:?}?"))
+                })
                 .unwrap_or_default();
             let what = "is no key of this section and has no effect".to_owned();
             self.push(
@@ -210,6 +237,7 @@ impl<'n, 'p> Section<'n, 'p> {
         let key = self.path_of(key);
         self.problems.push(Problem {
             severity,
+            place: None,
             line,
             key,
             what,

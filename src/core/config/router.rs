@@ -22,10 +22,12 @@ mod understand;
 mod words;
 
 pub use describe::describe;
+pub(in crate::config) use etcd::section as etcd_section;
 pub use key::{Key, Written};
 pub use patroni::{from_flags, from_patroni};
 pub use unbuilt::unbuilt;
 pub use understand::understand;
+pub(in crate::config) use understand::{namespace, scope};
 
 /// Everything the router was told.
 #[derive(Clone, Debug, PartialEq, Eq)]

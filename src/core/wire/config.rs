@@ -161,6 +161,11 @@ impl Timing {
         retry_timeout: 10,
     };
 
+    /// The least that leaves room for one wait and two rounds of retries. Patroni's own least is 20 (and 3 for
+    /// `retry_timeout`): a cluster of ours may be told less, and who reads this must not think a lock to be held for
+    /// longer than its holder does.
+    const SHORTEST_TTL: u64 = 3;
+
     /// Beyond a year nothing is meant, and sums stay far from their limits.
     const LONGEST: u64 = 365 * 86_400;
 
@@ -180,9 +185,9 @@ impl Timing {
                 }),
         };
         Ok(Self {
-            ttl: seconds("ttl", 20, Self::DEFAULT.ttl)?,
+            ttl: seconds("ttl", Self::SHORTEST_TTL, Self::DEFAULT.ttl)?,
             loop_wait: seconds("loop_wait", 1, Self::DEFAULT.loop_wait)?,
-            retry_timeout: seconds("retry_timeout", 3, Self::DEFAULT.retry_timeout)?,
+            retry_timeout: seconds("retry_timeout", 1, Self::DEFAULT.retry_timeout)?,
         })
     }
 
@@ -236,7 +241,10 @@ mod tests {
                 r#"{"ttl":60,"loop_wait":"5","retry_timeout":"10s"}"#,
                 (60, 5, 10),
             ),
-            (r#"{"ttl":1,"loop_wait":0,"retry_timeout":-1}"#, (20, 1, 3)),
+            (r#"{"ttl":1,"loop_wait":0,"retry_timeout":-1}"#, (3, 1, 1)),
+            (r#"{"ttl":5,"loop_wait":1,"retry_timeout":1}"#, (5, 1, 1)),
+            (r#"{"ttl":5,"loop_wait":10,"retry_timeout":10}"#, (5, 1, 2)),
+            (r#"{"ttl":3,"loop_wait":10,"retry_timeout":1}"#, (3, 1, 1)),
             (r#"{"ttl":20,"loop_wait":10,"retry_timeout":8}"#, (20, 4, 8)),
             (
                 r#"{"ttl":20,"loop_wait":10,"retry_timeout":30}"#,

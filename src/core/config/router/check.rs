@@ -16,6 +16,7 @@ pub(super) fn binds(file: &Node, router: &Router, problems: &mut Problems) {
         if let Some((other, known)) = other {
             problems.push(Problem {
                 severity: Severity::Error,
+                place: None,
                 line: line_of(file, &owner),
                 key: owner.join("."),
                 what: format!("{bind} is taken by {} ({known})", other.join(".")),

@@ -7,7 +7,7 @@ use crate::config::read::{Section, choice};
 use crate::config::value::{Wrong, boolean, host_and_port, password, path, text, whole};
 
 /// Reads `etcd3`, or else `etcd`, of the section it stands in.
-pub(super) fn section(parent: &mut Section<'_, '_>, expected: &str) -> Option<Etcd> {
+pub(in crate::config) fn section(parent: &mut Section<'_, '_>, expected: &str) -> Option<Etcd> {
     let (v3, v2) = (parent.has("etcd3"), parent.has("etcd"));
     if v3 && v2 {
         let what = "has no effect: etcd3 is used";

@@ -44,6 +44,7 @@ impl Written {
         for what in because {
             problems.push(Problem {
                 severity: Severity::Error,
+                place: None,
                 line: None,
                 key: String::new(),
                 what,
@@ -61,6 +62,7 @@ impl Written {
             let path = key.path(self.file.as_ref());
             problems.push(Problem {
                 severity: Severity::Error,
+                place: None,
                 line: self.file.as_ref().and_then(|file| line_of(file, &path)),
                 key: path.join("."),
                 what,

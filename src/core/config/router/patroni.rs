@@ -63,6 +63,7 @@ pub fn from_flags(
     let mut error = |key: &str, what: String, expected: String| {
         problems.push(Problem {
             severity: Severity::Error,
+            place: None,
             line: None,
             key: key.to_owned(),
             what,

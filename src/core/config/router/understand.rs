@@ -138,7 +138,7 @@ fn cluster(mut section: Section<'_, '_>, name: Option<&str>) -> Option<Cluster> 
 }
 
 /// A scope: Patroni puts it into a key of etcd as it is.
-pub(super) fn scope(node: &Node) -> Result<Scope, Wrong> {
+pub(in crate::config) fn scope(node: &Node) -> Result<Scope, Wrong> {
     let text = text(node)?;
     if text.contains('/') {
         let expected = "write the name alone; the path before it is the namespace";
@@ -148,7 +148,7 @@ pub(super) fn scope(node: &Node) -> Result<Scope, Wrong> {
 }
 
 /// A namespace, slashes normalised as Patroni does it.
-pub(super) fn namespace(node: &Node) -> Result<String, Wrong> {
+pub(in crate::config) fn namespace(node: &Node) -> Result<String, Wrong> {
     let text = text(node)?;
     let parts = text.split('/').filter(|part| !part.is_empty());
     Ok(parts.map(|part| format!("/{part}")).collect())
