@@ -1,8 +1,9 @@
 //! The high-availability agent: one a PostgreSQL node, in Patroni's place.
 //!
 //! It observes, lets core decide, and carries out one action at a time ([`dcs`] is etcd, [`postgres`] the server,
-//! `api` the REST API). It must not know how a decision is made.
+//! [`api`] the REST API). It must not know how a decision is made.
 
+pub mod api;
 pub mod dcs;
 mod jobs;
 mod peers;

@@ -1,9 +1,19 @@
 //! One PostgreSQL: its processes, its files, its programs, and asking it. One subject a file; nothing here decides
 //! what is to be done.
 
+pub mod answer;
+pub mod backups;
+pub mod binaries;
+pub mod control;
+pub mod directory;
+pub mod disk;
+pub mod dynamic;
+pub mod files;
 pub mod launch;
 pub mod postmaster;
 pub mod processes;
 pub mod program;
+pub mod query;
 pub mod start;
 pub mod stop;
+pub mod trial;

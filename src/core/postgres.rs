@@ -17,6 +17,7 @@ pub mod options_file;
 mod quoted;
 pub mod recovery;
 pub mod units;
+pub mod verdict;
 pub mod version;
 
 pub use control::{ControlData, ControlState};

@@ -51,6 +51,17 @@ impl Configuration<'_> {
     }
 }
 
+/// The parameters that a `postgresql.conf` of ours sets, without its section about recovery: what was in force when it was
+/// written.
+#[must_use]
+pub fn parameters(file: &str) -> Parameters {
+    let mut parameters = quoted::settings(file);
+    parameters.retain(|name, _| {
+        !super::recovery::is_recovery(name) && name != "hba_file" && name != "ident_file"
+    });
+    parameters
+}
+
 /// Whether a file was written by this agent or by Patroni.
 #[must_use]
 pub fn is_ours(file: &str) -> bool {

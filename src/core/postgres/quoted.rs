@@ -62,7 +62,7 @@ pub(super) fn name(line: &str) -> Option<&str> {
 }
 
 fn setting(line: &str) -> Option<(String, String)> {
-    let name = name(line)?;
+    let name = name(line).filter(|name| !is_directive(name))?;
     let rest = line.trim_start()[name.len()..].trim_start();
     let value = rest.strip_prefix('=').unwrap_or(rest).trim_start();
     let value = match value.strip_prefix('\'') {
@@ -73,6 +73,13 @@ fn setting(line: &str) -> Option<(String, String)> {
         }
     };
     Some((name.to_ascii_lowercase(), value))
+}
+
+/// Whether the word at the beginning of a line names a file to read, and no parameter.
+fn is_directive(word: &str) -> bool {
+    ["include", "include_if_exists", "include_dir"]
+        .iter()
+        .any(|directive| word.eq_ignore_ascii_case(directive))
 }
 
 /// What stands before the closing quote.
@@ -127,7 +134,7 @@ mod tests {
         assert_eq!(read["port"], "6");
         assert_eq!(read["fsync"], "off");
         assert_eq!(read["log_line_prefix"], "%m 'q' \\ ");
-        assert_eq!(read.len(), 4, "{read:?}");
+        assert_eq!(read.len(), 3, "{read:?}");
     }
 
     proptest! {

@@ -19,6 +19,12 @@ pub enum BadVersion {
     Unsupported(u32),
 }
 
+impl BadVersion {
+    fn unreadable(text: &str) -> Self {
+        Self::Unreadable(text.chars().take(80).collect())
+    }
+}
+
 impl MajorVersion {
     /// The oldest one.
     pub const OLDEST: Self = Self(13);
@@ -31,8 +37,13 @@ impl MajorVersion {
     ///
     /// If there is no version in it, or one the agent cannot run.
     pub fn of_program(printed: &str) -> Result<Self, BadVersion> {
-        let after = printed.split_once(')').map_or(printed, |(_, after)| after);
-        Self::leading(after.trim_start())
+        let named = printed
+            .strip_prefix("postgres (")
+            .and_then(|named| named.split_once(')'));
+        match named {
+            Some((_, version)) => Self::leading(version.trim_start()),
+            None => Err(BadVersion::unreadable(printed)),
+        }
     }
 
     /// The version of a data directory, from its file `PG_VERSION`: `15`.
@@ -65,7 +76,7 @@ impl MajorVersion {
             .unwrap_or(text.len());
         match text[..end].parse() {
             Ok(number) => Self::supported(number),
-            Err(_) => Err(BadVersion::Unreadable(text.chars().take(80).collect())),
+            Err(_) => Err(BadVersion::unreadable(text)),
         }
     }
 
@@ -123,6 +134,12 @@ mod tests {
             assert_eq!(
                 MajorVersion::of_data(text),
                 Err(BadVersion::Unreadable(text.to_owned()))
+            );
+        }
+        for other in ["psql (PostgreSQL) 15.18", "true (GNU coreutils) 15.1"] {
+            assert_eq!(
+                MajorVersion::of_program(other),
+                Err(BadVersion::Unreadable(other.to_owned()))
             );
         }
     }

@@ -30,6 +30,7 @@ fn leader() -> Upstream {
     }
 }
 
+#[expect(clippy::unwrap_used, reason = "15 is a version that is supported")]
 fn fifteen() -> MajorVersion {
     MajorVersion::of_server(150_000).unwrap()
 }

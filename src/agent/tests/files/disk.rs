@@ -1,0 +1,99 @@
+//! Files as they are put on a disk.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use tempfile::TempDir;
+use trunkline_agent::postgres::disk::{self, Changed, Rights};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_file_that_is_as_it_should_be_is_not_touched() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("file");
+    assert_eq!(
+        disk::put(&path, b"one", Rights::Usual).unwrap(),
+        Changed::Yes
+    );
+    let before = fs::metadata(&path).unwrap().ino();
+    assert_eq!(
+        disk::put(&path, b"one", Rights::Usual).unwrap(),
+        Changed::No
+    );
+    assert_eq!(fs::metadata(&path).unwrap().ino(), before);
+    assert_eq!(
+        disk::put(&path, b"two", Rights::Usual).unwrap(),
+        Changed::Yes
+    );
+    assert_eq!(fs::read(&path).unwrap(), b"two");
+    assert_ne!(fs::metadata(&path).unwrap().ino(), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn rights_follow_the_data_directory_inside_of_it_and_the_file_elsewhere() {
+    let folder = TempDir::new().unwrap();
+    let (data, etc) = (folder.path().join("data"), folder.path().join("etc"));
+    for directory in [&data, &etc] {
+        fs::create_dir(directory).unwrap();
+    }
+    let (inside, outside) = (data.join("file"), etc.join("file"));
+    for (of_data, expected) in [(0o700, 0o600), (0o750, 0o640)] {
+        fs::set_permissions(&data, PermissionsExt::from_mode(of_data)).unwrap();
+        let text = format!("{of_data:o}");
+        let rights = Rights::beside(&data, &inside);
+        let _ = disk::put(&inside, text.as_bytes(), rights).unwrap();
+        assert_eq!(mode(&inside), expected);
+    }
+    fs::write(&outside, "").unwrap();
+    fs::set_permissions(&outside, PermissionsExt::from_mode(0o664)).unwrap();
+    let _ = disk::put(&outside, b"new", Rights::beside(&data, &outside)).unwrap();
+    assert_eq!(mode(&outside), 0o664);
+}
+
+#[test]
+fn a_link_stays_a_link() {
+    let folder = TempDir::new().unwrap();
+    let (link, target) = (folder.path().join("link"), folder.path().join("target"));
+    symlink("target", &link).unwrap();
+    for text in ["first", "second"] {
+        let _ = disk::put(&link, text.as_bytes(), Rights::Usual).unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(&target).unwrap(), text);
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_said_with_what_to_do_and_the_old_file_stays() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("missing/file");
+    let error = disk::put(&path, b"", Rights::Usual)
+        .unwrap_err()
+        .to_string();
+    let expected = format!(
+        "writing {}: No such file or directory (os error 2); its directory must exist",
+        path.display()
+    );
+    assert_eq!(error, expected);
+    // A file system that is full: what every write there is answered.
+    let full = Path::new("/dev/full");
+    let error = disk::put(full, b"x", Rights::Usual)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("/dev/full"), "{error}");
+}
+
+#[test]
+fn removing_and_creating_say_whether_there_was_anything_to_do() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("standby.signal");
+    assert_eq!(disk::remove(&path).unwrap(), Changed::No);
+    assert_eq!(disk::touch(&path, Rights::Usual).unwrap(), Changed::Yes);
+    assert_eq!(disk::touch(&path, Rights::Usual).unwrap(), Changed::No);
+    assert_eq!(disk::remove(&path).unwrap(), Changed::Yes);
+    assert!(!path.exists());
+}
