@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use trunkline_agent::postgres::launch::{HELP, Launcher};
 use trunkline_agent::postgres::postmaster::{self, Found, Running};
 use trunkline_agent::postgres::program::Patience;
+use trunkline_agent::postgres::query::{Place, Target};
 use trunkline_agent::postgres::start::{self, Start, Started};
 use trunkline_agent::postgres::stop;
 use trunkline_support::ports::Loopback;
@@ -74,6 +75,17 @@ impl Cluster {
     /// The port it listens on.
     pub(crate) const fn port(&self) -> u16 {
         5432
+    }
+
+    /// Where its superuser asks it.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            place: Place::Host(self.host()),
+            port: self.port(),
+            user: Some("postgres".to_owned()),
+            password: None,
+            database: "postgres".to_owned(),
+        }
     }
 
     /// The postmaster's arguments.

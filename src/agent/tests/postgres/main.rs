@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use libtest_mimic::{Arguments, Trial};
 use trunkline_agent::postgres::launch;
 
+mod asking;
 mod cluster;
 mod running;
 
@@ -30,11 +31,14 @@ fn main() -> ExitCode {
         Ok(Some(code)) => return code,
         Ok(None) => {}
     }
-    let trials = [running::TESTS].concat().into_iter().map(|(name, test)| {
-        Trial::test(name, move || {
-            test().map_err(|error| format!("{error:#}").into())
-        })
-    });
+    let trials = [asking::TESTS, running::TESTS]
+        .concat()
+        .into_iter()
+        .map(|(name, test)| {
+            Trial::test(name, move || {
+                test().map_err(|error| format!("{error:#}").into())
+            })
+        });
     let mut arguments = Arguments::from_args();
     // Each of them runs a PostgreSQL or two.
     arguments.test_threads.get_or_insert(4);

@@ -1,0 +1,377 @@
+//! Asking PostgreSQL over a connection of our own. tokio-postgres stops in this file.
+//!
+//! A connection is driven only while somebody asks: there is no task behind it, and whoever stops waiting leaves
+//! nothing behind. What the answers mean is core's.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::{Client, Config, Connection, Error, NoTls, SimpleQueryMessage, Socket};
+use trunkline_core::Moment;
+use trunkline_core::config::agent::{Agent, Credentials, Settings};
+use trunkline_core::config::router::Secret;
+use trunkline_core::postgres::{Database, Silence};
+use trunkline_io::clock;
+
+mod status;
+
+/// A connection is given up after this long (contract 4.3).
+const CONNECT: Duration = Duration::from_secs(3);
+/// Where libpq looks for a socket unless it is told.
+const DEFAULT_SOCKET: &str = "/var/run/postgresql";
+
+/// Where the PostgreSQL of this node is asked, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Where.
+    pub place: Place,
+    /// The port; over a unix socket part of its name.
+    pub port: u16,
+    /// The user; the one the agent runs as if `None`.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// The database.
+    pub database: String,
+}
+
+/// Over what it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The unix socket in this directory.
+    Socket(PathBuf),
+    /// TCP to this name or address.
+    Host(String),
+}
+
+impl Target {
+    /// This node's PostgreSQL, as its superuser (contract, appendix B).
+    #[must_use]
+    pub fn local(agent: &Agent, settings: &Settings) -> Self {
+        Self::local_as(agent, settings, &agent.superuser)
+    }
+
+    /// The same as another user.
+    #[must_use]
+    pub fn local_as(agent: &Agent, settings: &Settings, user: &Credentials) -> Self {
+        let place = if settings.use_unix_socket {
+            let directories = settings.parameters.get("unix_socket_directories");
+            Place::Socket(socket_directory(directories.map_or("", String::as_str)))
+        } else {
+            Place::Host(local_host(&agent.listen_addresses))
+        };
+        Self {
+            place,
+            port: agent.port,
+            user: user.username.clone(),
+            password: user.password.clone(),
+            database: agent.database.clone(),
+        }
+    }
+
+    /// The host as libpq takes it: a name, an address or the socket's directory.
+    #[must_use]
+    pub fn host(&self) -> String {
+        match &self.place {
+            Place::Socket(directory) => directory.to_string_lossy().into_owned(),
+            Place::Host(host) => host.clone(),
+        }
+    }
+}
+
+/// The first absolute one of `unix_socket_directories`, or libpq's own.
+fn socket_directory(directories: &str) -> PathBuf {
+    let mut names = directories
+        .split(',')
+        .map(|name| name.trim().trim_matches('"'));
+    let absolute = names.find(|name| name.starts_with('/'));
+    absolute.unwrap_or(DEFAULT_SOCKET).into()
+}
+
+/// Where to connect on this machine to what listens on these addresses.
+fn local_host(listen_addresses: &str) -> String {
+    let addresses = || listen_addresses.split(',').map(str::trim);
+    let is_local = |address: &str| ["*", "localhost", "0.0.0.0", "127.0.0.1"].contains(&address);
+    if addresses().any(is_local) {
+        return "localhost".to_owned();
+    }
+    let first = addresses().next().filter(|first| !first.is_empty());
+    first.unwrap_or("localhost").to_owned()
+}
+
+/// A row of an answer: its columns as text.
+pub type Row = Vec<Option<String>>;
+
+/// One connection.
+pub struct Session {
+    client: Client,
+    connection: Connection<Socket, NoTlsStream>,
+    ended: bool,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Connects, within three seconds and before the deadline. `options` are settings, as `-c name=value`.
+    ///
+    /// # Errors
+    /// When PostgreSQL is not there, does not answer or does not let it in.
+    pub async fn open(
+        target: &Target,
+        application: &str,
+        options: &str,
+        deadline: Moment,
+    ) -> Result<Self, Silence> {
+        let mut config = Config::new();
+        match &target.place {
+            Place::Socket(directory) => config.host_path(directory),
+            Place::Host(host) => config.host(host),
+        };
+        config
+            .port(target.port)
+            .dbname(&target.database)
+            .application_name(application)
+            .options(options)
+            .connect_timeout(CONNECT);
+        if let Some(user) = &target.user {
+            config.user(user);
+        }
+        if let Some(password) = &target.password {
+            config.password(password.reveal());
+        }
+        let left = deadline.since(clock::now()).min(CONNECT);
+        match tokio::time::timeout(left, config.connect(NoTls)).await {
+            Ok(Ok((client, connection))) => Ok(Self {
+                client,
+                connection,
+                ended: false,
+            }),
+            Ok(Err(error)) => Err(silence(&error)),
+            Err(_elapsed) => Err(Silence::TimedOut),
+        }
+    }
+
+    /// The rows that statements answer. The session is of no use after [`Silence::TimedOut`].
+    ///
+    /// # Errors
+    /// When they fail or are not answered by the deadline.
+    pub async fn rows(&mut self, statements: &str, deadline: Moment) -> Result<Vec<Row>, Silence> {
+        let left = deadline.since(clock::now());
+        let answer = self.client.simple_query(statements);
+        let driven = drive(&mut self.connection, &mut self.ended, answer);
+        let messages = match tokio::time::timeout(left, driven).await {
+            Ok(answer) => answer?,
+            Err(_elapsed) => {
+                self.ended = true;
+                return Err(Silence::TimedOut);
+            }
+        };
+        let rows = messages.into_iter().filter_map(|message| {
+            let SimpleQueryMessage::Row(row) = message else {
+                return None;
+            };
+            let columns = (0..row.len()).map(|column| row.get(column).map(str::to_owned));
+            Some(columns.collect())
+        });
+        Ok(rows.collect())
+    }
+
+    /// Runs statements, whatever they answer.
+    ///
+    /// # Errors
+    /// When they fail or are not answered by the deadline.
+    pub async fn run(&mut self, statements: &str, deadline: Moment) -> Result<(), Silence> {
+        self.rows(statements, deadline).await.map(drop)
+    }
+
+    /// Whether it can still be asked, as far as is known.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.ended && !self.client.is_closed()
+    }
+}
+
+/// Waits for an answer and keeps the connection going meanwhile.
+async fn drive<T>(
+    connection: &mut Connection<Socket, NoTlsStream>,
+    ended: &mut bool,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Silence> {
+    let closed = || Silence::Unreachable("the connection is closed".to_owned());
+    if *ended {
+        return Err(closed());
+    }
+    tokio::select! {
+        biased;
+        answer = answer => answer.map_err(|error| silence(&error)),
+        end = connection => {
+            *ended = true;
+            // What the server said when it closed says more than that it did. The answer will not come any more.
+            match end {
+                Err(said) => Err(silence(&said)),
+                Ok(()) => Err(closed()),
+            }
+        }
+    }
+}
+
+/// A connection that is kept and made anew where it broke: for one who asks again and again.
+#[derive(Debug)]
+pub struct Heartbeat {
+    target: Target,
+    application: &'static str,
+    session: Option<Session>,
+}
+
+/// What every heartbeat's session is set to (contract 4.3).
+const HEARTBEAT_OPTIONS: &str =
+    "-c statement_timeout=2000 -c pg_stat_statements.track=none -c search_path=pg_catalog";
+
+impl Heartbeat {
+    /// A heartbeat to this target, not connected yet. Patroni's own call themselves `Patroni heartbeat` and
+    /// `Patroni restapi`.
+    #[must_use]
+    pub const fn new(target: Target, application: &'static str) -> Self {
+        Self {
+            target,
+            application,
+            session: None,
+        }
+    }
+
+    /// Asks somebody else from now on, where that is another one.
+    pub fn retarget(&mut self, target: Target) {
+        if self.target != target {
+            self.target = target;
+            self.session = None;
+        }
+    }
+
+    /// Closes the connection.
+    pub fn close(&mut self) {
+        self.session = None;
+    }
+
+    /// What PostgreSQL says of itself. The timeline of a standby without WAL receiver is not among it. Cancel safe;
+    /// takes no longer than to the deadline.
+    ///
+    /// # Errors
+    /// When it does not say, and why.
+    pub async fn ask(&mut self, deadline: Moment) -> Result<Database, Silence> {
+        let rows = self.rows(status::QUERY, deadline).await?;
+        let answer = rows
+            .into_iter()
+            .next()
+            .and_then(|row| row.into_iter().next().flatten());
+        let answer = answer.ok_or_else(|| Silence::Failed("it answered nothing".to_owned()))?;
+        status::read(&answer)
+            .map_err(|error| Silence::Failed(format!("its answer cannot be read: {error}")))
+    }
+
+    /// The rows that a statement answers that may be asked twice: if the connection turns out to be broken it is made
+    /// anew once. Cancel safe; takes no longer than to the deadline.
+    ///
+    /// # Errors
+    /// When it does not answer, and why.
+    pub async fn rows(&mut self, statement: &str, deadline: Moment) -> Result<Vec<Row>, Silence> {
+        // Taken: one that is dropped in the middle of an answer is not used again.
+        if let Some(mut session) = self.session.take().filter(Session::is_open) {
+            let answer = session.rows(statement, deadline).await;
+            if session.is_open() {
+                self.session = Some(session);
+                return answer;
+            }
+            if matches!(answer, Ok(_) | Err(Silence::TimedOut)) {
+                return answer;
+            }
+        }
+        let mut session =
+            Session::open(&self.target, self.application, HEARTBEAT_OPTIONS, deadline).await?;
+        let answer = session.rows(statement, deadline).await;
+        self.session = Some(session).filter(Session::is_open);
+        answer
+    }
+}
+
+/// What an error means for one who asked.
+fn silence(error: &Error) -> Silence {
+    let Some(said) = error.as_db_error() else {
+        return without_answer(error);
+    };
+    let (code, words) = (said.code(), said.message());
+    // PostgreSQL has one code for both; its words are translated only where lc_messages says so, and what is neither
+    // is a start: it says so while it recovers.
+    let stops = words.contains("shutting down") || words.contains("shutdown");
+    if *code == SqlState::CANNOT_CONNECT_NOW {
+        return if stops {
+            Silence::ShuttingDown
+        } else {
+            Silence::Starting
+        };
+    }
+    if *code == SqlState::ADMIN_SHUTDOWN {
+        return Silence::ShuttingDown;
+    }
+    if *code == SqlState::CRASH_SHUTDOWN {
+        // Another backend died: PostgreSQL begins anew by itself.
+        return if stops {
+            Silence::ShuttingDown
+        } else {
+            Silence::Starting
+        };
+    }
+    Silence::Failed(format!("{words} (SQLSTATE {})", code.code()))
+}
+
+fn without_answer(error: &Error) -> Silence {
+    use std::error::Error as _;
+    let cause = error.source();
+    let system = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
+    if system.is_some_and(|system| system.kind() == io::ErrorKind::TimedOut) {
+        return Silence::TimedOut;
+    }
+    Silence::Unreachable(match cause {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_connection_goes_where_a_superuser_is_let_in() {
+        for (listens, goes) in [
+            ("*", "localhost"),
+            ("10.0.0.1,127.0.0.1", "localhost"),
+            ("0.0.0.0", "localhost"),
+            ("10.0.0.1, 10.0.0.2", "10.0.0.1"),
+            ("::", "::"),
+            ("", "localhost"),
+        ] {
+            assert_eq!(local_host(listens), goes, "{listens:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_absolute_socket_directory_is_used() {
+        for (directories, used) in [
+            ("/tmp, /run/pg", "/tmp"),
+            ("@abstract,/run/pg", "/run/pg"),
+            ("\"/run/a\"", "/run/a"),
+            ("", DEFAULT_SOCKET),
+        ] {
+            assert_eq!(socket_directory(directories), PathBuf::from(used));
+        }
+    }
+}
