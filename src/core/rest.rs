@@ -4,6 +4,7 @@
 //! reads a socket, waits, or asks PostgreSQL; the server that does is the agent's `api`.
 
 pub mod cluster;
+pub mod failsafe;
 pub mod health;
 pub mod metrics;
 pub mod reply;

@@ -67,8 +67,6 @@ pub enum Target {
 /// What changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// `PATCH /config`.
-    PatchConfig,
     /// `POST /switchover`.
     Switchover,
     /// `POST /failover`.
@@ -137,11 +135,10 @@ impl Request {
                 "failsafe" => Some(Change::Failsafe),
                 _ => None,
             }),
-            Method::Patch => changes((segment == "config").then_some(Change::PatchConfig)),
             Method::Delete => {
                 changes((segment == "switchover").then_some(Change::CancelSwitchover))
             }
-            Method::Put | Method::Other(_) => changes(None),
+            Method::Put | Method::Patch | Method::Other(_) => changes(None),
         }
     }
 }
@@ -151,7 +148,7 @@ impl Change {
     #[must_use]
     pub const fn has_body(self) -> bool {
         match self {
-            Self::PatchConfig | Self::Switchover | Self::Failover | Self::Failsafe => true,
+            Self::Switchover | Self::Failover | Self::Failsafe => true,
             Self::CancelSwitchover | Self::Reload => false,
         }
     }
@@ -162,11 +159,7 @@ impl Change {
     pub const fn admits_members(self) -> bool {
         match self {
             Self::Failsafe => false,
-            Self::PatchConfig
-            | Self::Switchover
-            | Self::Failover
-            | Self::CancelSwitchover
-            | Self::Reload => true,
+            Self::Switchover | Self::Failover | Self::CancelSwitchover | Self::Reload => true,
         }
     }
 }

@@ -48,7 +48,7 @@ impl Failsafe {
 
     /// The value as the REST API answers it.
     #[must_use]
-    pub fn to_answer(&self) -> String {
+    pub fn to_spaced(&self) -> String {
         json::spaced(&self.written())
     }
 

@@ -74,10 +74,10 @@ fn configuration_history_and_failsafe_are_what_stands_in_etcd() {
     }
     for capture in answers!("history") {
         let history = view.history.clone().unwrap();
-        is_written(&capture, &Reply::json(200, history.to_answer()));
+        is_written(&capture, &Reply::json(200, history.to_spaced()));
     }
     for capture in answers!("failsafe") {
         let failsafe = view.failsafe.clone().unwrap();
-        is_written(&capture, &Reply::json(200, failsafe.to_answer()));
+        is_written(&capture, &Reply::json(200, failsafe.to_spaced()));
     }
 }
