@@ -21,6 +21,8 @@ mod answers;
 mod asker;
 mod board;
 mod connection;
+mod handover;
+mod keys;
 mod listen;
 mod places;
 mod server;
@@ -28,6 +30,7 @@ mod wishes;
 
 pub use asker::{Ask, Asker};
 pub use board::Board;
+pub use keys::Keys;
 pub use listen::{Unbound, listen};
 pub use server::serve;
 pub use wishes::{Wanted, Wishes};
@@ -44,6 +47,8 @@ pub struct Shared {
     pub asker: Asker,
     /// What the cycle is asked for.
     pub wishes: Wishes,
+    /// Whoever writes operators' requests to etcd.
+    pub keys: Arc<dyn Keys>,
     /// The configuration of the API.
     pub rest: Rest,
 }

@@ -363,18 +363,28 @@ pub struct Writer {
 impl Writer {
     /// Puts the request for a switchover or failover, whatever stands there (contract 1.4).
     pub async fn request(&mut self, failover: &str, deadline: Moment) -> Written {
+        self.put(failover, When::Always, deadline).await
+    }
+
+    /// Takes the request away that was seen at this revision.
+    pub async fn withdraw(&mut self, seen: Revision, deadline: Moment) -> Written {
+        self.put("{}", When::Unchanged(seen), deadline).await
+    }
+
+    async fn put(&mut self, failover: &str, when: When, deadline: Moment) -> Written {
         let key = self.prefix.key(&Key::Failover);
         let change = Change::Put(Put {
             key: key.clone(),
             value: failover.to_owned(),
             lease: None,
-            when: When::Always,
+            when,
         });
         let question = Make {
             prefix: &self.prefix,
             change: &change,
         };
         let attached = self.asker.ask(deadline, &question).await;
+        let attached = attached.map(|attached| told_before(&change, attached));
         self.asker.attached(&key, attached).await
     }
 }

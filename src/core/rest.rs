@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod failsafe;
+pub mod handover;
 pub mod health;
 pub mod metrics;
 pub mod reply;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use trunkline_core::keys::Key;
 use trunkline_core::postgres::{Database, Silence};
+use trunkline_core::rest::handover::What;
 use trunkline_core::rest::health::Health;
 use trunkline_core::rest::request::{Change, Target};
 use trunkline_core::rest::{Kind, Reply, Request, Told, cluster, failsafe, metrics, status};
@@ -11,7 +12,7 @@ use trunkline_core::wire::rest::StatusDocument;
 use trunkline_io::clock;
 
 use super::connection::Head;
-use super::{Api, access};
+use super::{Api, access, handover};
 
 /// The refusal of a request that may not be made; `None` if it may.
 pub(super) async fn refused(head: &Head, client: IpAddr, api: &Api) -> Option<Reply> {
@@ -158,9 +159,9 @@ async fn changed(change: Change, body: &[u8], api: &Api) -> Reply {
             Reply::sentence(202, "reload scheduled")
         }
         Change::Failsafe => pinged(body, api).await,
-        Change::Switchover | Change::Failover | Change::CancelSwitchover => {
-            Reply::unsupported("POST")
-        }
+        Change::Switchover => handover::asked(What::Switchover, body, api).await,
+        Change::Failover => handover::asked(What::Failover, body, api).await,
+        Change::CancelSwitchover => handover::withdrawn(api).await,
     }
 }
 
