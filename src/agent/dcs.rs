@@ -42,7 +42,8 @@ pub struct Dcs {
 }
 
 /// Starts to follow the cluster below `prefix`, and gives the handle to write to it as `me`. `wake` is notified
-/// when something changes that `me` should look at (not by its own writes).
+/// when something changes that `me` should look at; by its own writes only where the watch tells of them sooner than
+/// their answer comes.
 ///
 /// # Errors
 /// When the system has no timer to give.
