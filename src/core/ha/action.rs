@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::reason::Reason;
 use super::snapshot::{Asked, Snapshot};
+use crate::lease::Written;
 use crate::postgres::{Identity, Upstream};
 use crate::slots::SlotChange;
 use crate::{Lsn, Moment, Revision, SystemId};
@@ -176,6 +177,16 @@ pub enum Outcome {
     Refused,
     /// There was no answer; the cause. It may have been carried out all the same.
     Unanswered(String),
+}
+
+impl From<Written> for Outcome {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Done => Self::Done,
+            Written::Refused => Self::Refused,
+            Written::Unreachable(words) => Self::Unanswered(words),
+        }
+    }
 }
 
 impl Decision {

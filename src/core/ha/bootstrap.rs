@@ -4,7 +4,7 @@ use super::action::{Action, Decision, Job, Write};
 use super::memory::Bootstrap;
 use super::reason::{Key as Of, Reason};
 use super::snapshot::Snapshot;
-use super::standing::{Holder, Server};
+use super::standing::{Claim, Holder, Server};
 use super::upkeep::rest;
 use crate::MemberName;
 use crate::cluster::Initialize;
@@ -70,7 +70,9 @@ fn made(s: &Snapshot) -> Option<Decision> {
         }
     };
     Some(match &view.initialize {
+        // Somebody else makes a cluster, or has: the claim was on a lease that ended.
         Initialize::Done(known) if *known != system_id => put_aside(s),
+        Initialize::Claimed if s.claim() == Claim::Another => put_aside(s),
         Initialize::Missing | Initialize::Claimed | Initialize::Garbage => write(
             Write::Initialize(system_id, seen(&Key::Initialize)),
             Of::Initialize,

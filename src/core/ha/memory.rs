@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::action::{Action, Decision, Job, JobEnd, JobOutcome, Outcome, Write};
 use super::reason::Reason;
 use super::snapshot::Snapshot;
-use super::standing::{Holder, Server};
+use super::standing::{Claim, Holder, Server};
 use crate::cluster::Lock;
 use crate::postgres::ControlState;
 use crate::wire::member::Member;
@@ -185,6 +185,13 @@ impl Memory {
         };
         if matches!(view.lock, Lock::Held { .. }) && self.electorate != view.members {
             self.electorate.clone_from(&view.members);
+        }
+        // The claim may have been made all the same where its answer was missing: it hangs on this agent's lease.
+        if self.bootstrap == Bootstrap::No && s.claim() == Claim::Mine {
+            self.bootstrap = Bootstrap::Claimed;
+        }
+        if self.bootstrap == Bootstrap::Made && s.holder() == Holder::Me {
+            self.bootstrap = Bootstrap::No;
         }
         for name in view.members.keys() {
             self.slots.insert(slots::name_of(name), s.now);

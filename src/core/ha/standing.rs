@@ -7,6 +7,7 @@ use super::action::{Action, Job, JobOutcome};
 use super::memory::Bootstrap;
 use super::snapshot::{InFlight, Snapshot};
 use crate::cluster::{ClusterView, Initialize, Lock};
+use crate::keys::Key;
 use crate::lease::{Held, Renewal, stop_budget};
 use crate::postgres::{
     ControlData, ControlState, DataDirectory, Database, Postmaster, Silence, Upstream,
@@ -29,6 +30,17 @@ pub enum Holder {
     Garbled,
     /// etcd cannot be asked.
     Unknown,
+}
+
+/// Who claims to be making the cluster, as `initialize` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Nobody, or the cluster was made.
+    None,
+    /// This agent: the claim hangs on its lease.
+    Mine,
+    /// Somebody else.
+    Another,
 }
 
 /// What PostgreSQL here is doing.
@@ -355,6 +367,24 @@ impl Snapshot {
     pub fn is_uninitialized(&self) -> bool {
         self.fresh()
             .is_some_and(|view| !matches!(view.initialize, Initialize::Done(_)))
+    }
+
+    /// Who claims to be making the cluster.
+    #[must_use]
+    pub fn claim(&self) -> Claim {
+        let claimed = |view: &&ClusterView| view.initialize == Initialize::Claimed;
+        let Some(view) = self.fresh().filter(claimed) else {
+            return Claim::None;
+        };
+        let lease = view
+            .written
+            .get(&Key::Initialize)
+            .and_then(|written| written.lease);
+        if lease.is_some() && lease == self.lease.map(|lease| lease.id) {
+            Claim::Mine
+        } else {
+            Claim::Another
+        }
     }
 
     /// How often the lease and what changes all the time is renewed: twice within a wait or a third of the time
