@@ -36,5 +36,5 @@ pub fn read(data: &Path) -> Result<Option<DynamicConfig>, FilesError> {
 pub fn write(data: &Path, configuration: &DynamicConfig) -> Result<Changed, FilesError> {
     let path = data.join(NAME);
     let rights = Rights::beside(data, &path);
-    disk::put(&path, configuration.to_file().as_bytes(), rights)
+    disk::put(&path, configuration.to_spaced().as_bytes(), rights)
 }

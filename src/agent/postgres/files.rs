@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use trunkline_core::config::agent::{Agent, Credentials, Settings};
 use trunkline_core::ha::action::Mode;
-use trunkline_core::postgres::enforced::{self, Parameters, Raised};
 use trunkline_core::postgres::files::{self, Configuration};
+use trunkline_core::postgres::parameters::{self, Parameters, Raised};
 use trunkline_core::postgres::{ControlData, MajorVersion, Upstream, recovery};
 
 use super::binaries::Binaries;
@@ -81,10 +81,10 @@ impl Files {
         version: MajorVersion,
         control: Option<&ControlData>,
     ) -> Result<Written, FilesError> {
-        let (mut parameters, mut warnings) = enforced::in_force(&self.agent, settings);
+        let (mut parameters, mut warnings) = parameters::to_write(settings);
         let mut started_with = parameters.clone();
         let raised = match control {
-            Some(control) => enforced::raise(&mut started_with, control),
+            Some(control) => parameters::raise(&mut started_with, control),
             None => Vec::new(),
         };
         let upstream = upstream_of(mode).cloned();
@@ -120,11 +120,11 @@ impl Files {
         settings: &Settings,
         control: Option<&ControlData>,
     ) -> Vec<OsString> {
-        let (mut parameters, _) = enforced::in_force(&self.agent, settings);
+        let (mut parameters, _) = parameters::to_write(settings);
         if let Some(control) = control {
-            enforced::raise(&mut parameters, control);
+            parameters::raise(&mut parameters, control);
         }
-        enforced::command_line(&self.agent.data_dir, &self.configuration(), &parameters)
+        parameters::command_line(&self.agent.data_dir, &self.configuration(), &parameters)
     }
 
     /// The parameters that the file on disk sets now; none if there is no file of ours.

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
-use trunkline_core::postgres::enforced::Parameters;
+use trunkline_core::postgres::parameters::Parameters;
 use trunkline_core::postgres::verdict;
 
 use super::answer::{self, Answer, AnswerError};

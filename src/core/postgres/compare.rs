@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::enforced::Parameters;
+use super::parameters::Parameters;
 use super::units;
 use crate::wire::number;
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::enforced::Parameters;
+use super::parameters::Parameters;
 use super::quoted;
 
 /// What every one of these files begins with. Patroni's own words: it knows its files by them, and so do people.

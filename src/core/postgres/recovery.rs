@@ -64,7 +64,7 @@ pub fn section(
     if let Some(upstream) = upstream {
         section.insert(
             "primary_conninfo".to_owned(),
-            primary_conninfo(agent, upstream, version),
+            primary_conninfo(agent, settings, upstream, version),
         );
         if let Some(slot) = &upstream.slot {
             section.insert("primary_slot_name".to_owned(), slot.clone());
@@ -75,7 +75,12 @@ pub fn section(
 
 /// How the WAL receiver logs in.
 #[must_use]
-pub fn primary_conninfo(agent: &Agent, upstream: &Upstream, version: MajorVersion) -> String {
+pub fn primary_conninfo(
+    agent: &Agent,
+    settings: &Settings,
+    upstream: &Upstream,
+    version: MajorVersion,
+) -> String {
     let mut conninfo = Conninfo::of(&agent.replication)
         .set("dbname", &agent.database)
         .set("host", &upstream.host)
@@ -88,15 +93,10 @@ pub fn primary_conninfo(agent: &Agent, upstream: &Upstream, version: MajorVersio
     if agent.replication.password.is_some() {
         conninfo = conninfo.set("passfile", &agent.pgpass.display());
     }
-    if let Some(name) = kerberos_service(agent) {
+    if let Some(name) = &settings.krbsrvname {
         conninfo = conninfo.set("krbsrvname", name);
     }
     conninfo.to_text(version)
-}
-
-/// `postgresql.krbsrvname` of this node.
-fn kerberos_service(agent: &Agent) -> Option<&str> {
-    agent.postgresql.get("krbsrvname")?.as_str()
 }
 
 /// Whom a configuration file that this agent or Patroni wrote tells PostgreSQL to follow. Its member's name does not

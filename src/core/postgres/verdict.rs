@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::enforced::Parameters;
+use super::parameters::Parameters;
 
 /// Which of the parameters PostgreSQL refuses, and its words about each. `printed`: its standard error, with
 /// `lc_messages=C` and an empty `log_line_prefix`.

@@ -11,9 +11,9 @@ use trunkline_core::ha::action::Mode;
 use trunkline_core::postgres::{DataDirectory, files, recovery};
 use trunkline_core::wire::config::DynamicConfig;
 
-use crate::node::{Node, leader, settings};
+use crate::node::{Place, leader};
 
-async fn write(node: &Node, settings: &Settings, mode: &Mode) -> Written {
+async fn write(node: &Place, settings: &Settings, mode: &Mode) -> Written {
     let files = node.files();
     let version = node.version();
     files
@@ -28,14 +28,14 @@ fn standby() -> Mode {
 
 #[tokio::test]
 async fn the_original_configuration_becomes_the_base_and_stays_it() {
-    let node = Node::with_data();
+    let node = Place::with_data();
     let original = node.text("postgresql.conf");
-    let written = write(&node, &settings(&[]), &Mode::Primary).await;
+    let written = write(&node, &node.settings(&[]), &Mode::Primary).await;
     assert_eq!(written.changed, Changed::Yes);
     assert_eq!(node.text("postgresql.base.conf"), original);
     let ours = node.text("postgresql.conf");
     assert!(files::is_ours(&ours), "{ours}");
-    let again = write(&node, &settings(&[]), &Mode::Primary).await;
+    let again = write(&node, &node.settings(&[]), &Mode::Primary).await;
     assert_eq!((again.changed, again.warnings), (Changed::No, vec![]));
     assert_eq!(node.text("postgresql.base.conf"), original);
     // Nothing that was only on the way is left.
@@ -49,8 +49,8 @@ async fn the_original_configuration_becomes_the_base_and_stays_it() {
 
 #[tokio::test]
 async fn a_standby_is_told_whom_to_follow_and_with_which_password() {
-    let node = Node::with_data();
-    let written = write(&node, &settings(&[]), &standby()).await;
+    let node = Place::with_data();
+    let written = write(&node, &node.settings(&[]), &standby()).await;
     assert_eq!(written.changed, Changed::Yes);
     let DataDirectory::Present {
         signal, follows, ..
@@ -68,32 +68,32 @@ async fn a_standby_is_told_whom_to_follow_and_with_which_password() {
     let mode = fs::metadata(pgpass).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
-    let _ = write(&node, &settings(&[]), &Mode::Primary).await;
+    let _ = write(&node, &node.settings(&[]), &Mode::Primary).await;
     assert_eq!(recovery::follows(&node.text("postgresql.conf")), None);
     assert!(!node.data().join("standby.signal").exists());
 }
 
 #[tokio::test]
 async fn what_other_tools_left_about_recovery_is_gone_and_their_other_settings_stay() {
-    let node = Node::with_data();
+    let node = Place::with_data();
     let auto = node.data().join("postgresql.auto.conf");
     let mut bytes = b"work_mem = '8MB'\nprimary_conninfo = 'host=elsewhere'\n".to_vec();
     bytes.extend(b"# \xff\n");
     fs::write(&auto, &bytes).unwrap();
     fs::write(node.data().join("recovery.signal"), "").unwrap();
-    let _ = write(&node, &settings(&[]), &standby()).await;
+    let _ = write(&node, &node.settings(&[]), &standby()).await;
     assert_eq!(fs::read(&auto).unwrap(), b"work_mem = '8MB'\n# \xff\n");
     assert!(!node.data().join("recovery.signal").exists());
 }
 
 #[tokio::test]
 async fn access_rules_are_replaced_where_they_are_given_and_no_others() {
-    let node = Node::with_data();
+    let node = Place::with_data();
     let original = node.text("pg_hba.conf");
-    let _ = write(&node, &settings(&[]), &Mode::Primary).await;
+    let _ = write(&node, &node.settings(&[]), &Mode::Primary).await;
     assert_eq!(node.text("pg_hba.conf"), original);
 
-    let mut given = settings(&[]);
+    let mut given = node.settings(&[]);
     given.pg_hba = Some(vec!["local all all trust".to_owned()]);
     given.pg_ident = Some(vec!["map root postgres".to_owned()]);
     let written = write(&node, &given, &Mode::Primary).await;
@@ -103,7 +103,7 @@ async fn access_rules_are_replaced_where_they_are_given_and_no_others() {
     assert!(node.text("pg_ident.conf").ends_with("map root postgres\n"));
 
     let elsewhere = node.data().join("own_hba.conf");
-    let mut own = settings(&[("hba_file", elsewhere.to_str().unwrap())]);
+    let mut own = node.settings(&[("hba_file", elsewhere.to_str().unwrap())]);
     own.pg_hba = Some(vec!["reject".to_owned()]);
     let _ = write(&node, &own, &Mode::Primary).await;
     assert_eq!(node.text("pg_hba.conf"), expected);
@@ -112,8 +112,8 @@ async fn access_rules_are_replaced_where_they_are_given_and_no_others() {
 
 #[tokio::test]
 async fn what_postgresql_would_not_start_with_is_left_out_with_its_own_words() {
-    let node = Node::with_data();
-    let asked = settings(&[
+    let node = Place::with_data();
+    let asked = node.settings(&[
         ("work_mem", "8MB"),
         ("no_such_thing", "1"),
         ("shared_buffers", "plenty"),
@@ -145,14 +145,14 @@ async fn what_postgresql_would_not_start_with_is_left_out_with_its_own_words() {
 
 #[tokio::test]
 async fn a_base_that_postgresql_cannot_read_is_said_and_ours_stays_as_it_was() {
-    let node = Node::with_data();
-    let _ = write(&node, &settings(&[]), &Mode::Primary).await;
+    let node = Place::with_data();
+    let _ = write(&node, &node.settings(&[]), &Mode::Primary).await;
     let before = node.text("postgresql.conf");
     fs::write(node.data().join("postgresql.base.conf"), "port = = 1\n").unwrap();
     let files = node.files();
     let error = files
         .write_for(
-            &settings(&[("work_mem", "8MB")]),
+            &node.settings(&[("work_mem", "8MB")]),
             &Mode::Primary,
             node.version(),
             None,
@@ -166,21 +166,21 @@ async fn a_base_that_postgresql_cannot_read_is_said_and_ours_stays_as_it_was() {
 
 #[tokio::test]
 async fn a_base_that_is_gone_comes_back_from_its_copy_and_else_is_asked_for() {
-    let node = Node::with_data();
-    let _ = write(&node, &settings(&[]), &Mode::Primary).await;
+    let node = Place::with_data();
+    let _ = write(&node, &node.settings(&[]), &Mode::Primary).await;
     let base = node.data().join("postgresql.base.conf");
     let original = fs::read(&base).unwrap();
     assert_eq!(backups::save(&node.agent).unwrap(), Changed::Yes);
     assert_eq!(backups::save(&node.agent).unwrap(), Changed::No);
     fs::remove_file(&base).unwrap();
-    let _ = write(&node, &settings(&[]), &Mode::Primary).await;
+    let _ = write(&node, &node.settings(&[]), &Mode::Primary).await;
     assert_eq!(fs::read(&base).unwrap(), original);
 
     fs::remove_file(&base).unwrap();
     fs::remove_file(node.data().join("postgresql.base.conf.backup")).unwrap();
     let error = node
         .files()
-        .write_for(&settings(&[]), &Mode::Primary, node.version(), None)
+        .write_for(&node.settings(&[]), &Mode::Primary, node.version(), None)
         .await
         .unwrap_err()
         .to_string();
@@ -189,7 +189,7 @@ async fn a_base_that_is_gone_comes_back_from_its_copy_and_else_is_asked_for() {
 
 #[tokio::test]
 async fn a_configuration_outside_of_the_data_directory_begins_with_what_initdb_wrote() {
-    let mut node = Node::with_data();
+    let mut node = Place::with_data();
     node.agent.config_dir = node.data().parent().unwrap().join("etc");
     node.agent.config_base_name = "main".to_owned();
     fs::create_dir(&node.agent.config_dir).unwrap();
@@ -198,7 +198,7 @@ async fn a_configuration_outside_of_the_data_directory_begins_with_what_initdb_w
         node.data().join("main.conf"),
     )
     .unwrap();
-    let written = write(&node, &settings(&[]), &Mode::Primary).await;
+    let written = write(&node, &node.settings(&[]), &Mode::Primary).await;
     assert_eq!(written.changed, Changed::Yes);
     let in_etc = |name: &str| fs::read_to_string(node.agent.config_dir.join(name)).unwrap();
     assert!(in_etc("main.conf").contains("include 'main.base.conf'"));
@@ -214,7 +214,7 @@ async fn a_configuration_outside_of_the_data_directory_begins_with_what_initdb_w
 
 #[tokio::test]
 async fn lines_of_the_bootstrap_come_after_those_of_initdb() {
-    let node = Node::with_data();
+    let node = Place::with_data();
     let before = node.text("pg_hba.conf");
     let lines = ["host all all 10.0.0.0/8 scram-sha-256\n".to_owned()];
     assert_eq!(node.files().append_hba(&lines).unwrap(), Changed::Yes);
@@ -226,11 +226,11 @@ async fn lines_of_the_bootstrap_come_after_those_of_initdb() {
 
 #[test]
 fn directories_that_a_start_needs_are_made() {
-    let mut node = Node::new();
+    let mut node = Place::new();
     let place = node.data().parent().unwrap().to_owned();
     node.agent.pgpass = place.join("secrets/pgpass");
     let sockets = format!("{}, @abstract", place.join("run/sockets").display());
-    let asked = settings(&[("unix_socket_directories", &sockets)]);
+    let asked = node.settings(&[("unix_socket_directories", &sockets)]);
     node.files().make_directories(&asked).unwrap();
     assert!(place.join("run/sockets").is_dir());
     assert!(place.join("secrets").is_dir());
@@ -238,7 +238,7 @@ fn directories_that_a_start_needs_are_made() {
 
 #[test]
 fn the_dynamic_configuration_is_kept_and_rubbish_there_is_no_configuration() {
-    let node = Node::with_data();
+    let node = Place::with_data();
     let data = node.data();
     assert_eq!(dynamic::read(&data).unwrap(), None);
     let text = br#"{"ttl":30,"postgresql":{"parameters":{"work_mem":"8MB"}}}"#;

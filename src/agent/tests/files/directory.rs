@@ -7,9 +7,9 @@ use trunkline_agent::postgres::binaries::{Binaries, version_of};
 use trunkline_agent::postgres::{control, directory};
 use trunkline_core::postgres::{ControlState, DataDirectory};
 
-use crate::node::Node;
+use crate::node::Place;
 
-fn unusable(node: &Node) -> String {
+fn unusable(node: &Place) -> String {
     match directory::observe(&node.agent) {
         DataDirectory::Unusable(words) => words,
         other @ (DataDirectory::Empty | DataDirectory::Present { .. }) => panic!("{other:?}"),
@@ -18,7 +18,7 @@ fn unusable(node: &Node) -> String {
 
 #[test]
 fn a_directory_that_is_missing_or_new_is_empty() {
-    let node = Node::new();
+    let node = Place::new();
     assert_eq!(directory::observe(&node.agent), DataDirectory::Empty);
     fs::create_dir_all(node.data().join("lost+found")).unwrap();
     fs::write(node.data().join(".snapshot"), "").unwrap();
@@ -27,7 +27,7 @@ fn a_directory_that_is_missing_or_new_is_empty() {
 
 #[test]
 fn anything_else_that_is_no_cluster_of_files_is_left_alone_with_the_reason() {
-    let node = Node::new();
+    let node = Place::new();
     fs::write(node.data(), "a file").unwrap();
     assert!(unusable(&node).contains("Not a directory"));
     fs::remove_file(node.data()).unwrap();
@@ -45,7 +45,7 @@ fn anything_else_that_is_no_cluster_of_files_is_left_alone_with_the_reason() {
 
 #[test]
 fn what_makes_postgresql_recover_is_seen() {
-    let node = Node::with_data();
+    let node = Place::with_data();
     let seen = |signal, backup_label| DataDirectory::Present {
         signal,
         backup_label,
@@ -72,7 +72,7 @@ fn what_makes_postgresql_recover_is_seen() {
 
 #[tokio::test]
 async fn the_control_file_of_a_new_cluster_is_read() {
-    let node = Node::with_data();
+    let node = Place::with_data();
     let binaries = Binaries::of(&node.agent);
     let read = control::read(&binaries, &node.data()).await.unwrap();
     assert_eq!(read.state, ControlState::ShutDown);
@@ -81,7 +81,7 @@ async fn the_control_file_of_a_new_cluster_is_read() {
 
 #[tokio::test]
 async fn a_damaged_control_file_is_said_and_nothing_in_it_is_believed() {
-    let node = Node::with_data();
+    let node = Place::with_data();
     let file = node.data().join("global/pg_control");
     let mut bytes = fs::read(&file).unwrap();
     bytes[40] ^= 0xff;
@@ -104,7 +104,7 @@ async fn a_damaged_control_file_is_said_and_nothing_in_it_is_believed() {
 
 #[tokio::test]
 async fn programs_and_data_of_different_versions_are_said() {
-    let mut node = Node::with_data();
+    let mut node = Place::with_data();
     let version = node.version();
     let binaries = Binaries::of(&node.agent);
     assert_eq!(binaries.version_for(&node.data()).await.unwrap(), version);

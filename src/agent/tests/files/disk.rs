@@ -1,8 +1,10 @@
 //! Files as they are put on a disk.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use tempfile::TempDir;
 use trunkline_agent::postgres::disk::{self, Changed, Rights};
@@ -79,12 +81,48 @@ fn what_cannot_be_written_is_said_with_what_to_do_and_the_old_file_stays() {
         path.display()
     );
     assert_eq!(error, expected);
-    // A file system that is full: what every write there is answered.
-    let full = Path::new("/dev/full");
-    let error = disk::put(full, b"x", Rights::Usual)
+}
+
+#[test]
+fn on_a_full_disk_the_old_file_stays_whole_and_nothing_is_left_half_written() {
+    const INSIDE: &str = "TRUNKLINE_SMALL_DISK";
+    let Some(small) = std::env::var_os(INSIDE) else {
+        // The same test again, in a mount namespace with a disk of 64 KiB of its own.
+        let folder = TempDir::new().unwrap();
+        let output = Command::new("unshare")
+            .args(["--mount", "sh", "-c"])
+            .arg(r#"mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@""#)
+            .arg(folder.path())
+            .arg(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "disk::on_a_full_disk_the_old_file_stays_whole_and_nothing_is_left_half_written",
+            ])
+            .env(INSIDE, folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("1 passed"), "needs root: {output:?}");
+        return;
+    };
+    let small = Path::new(&small);
+    let (path, filler) = (small.join("postgresql.conf"), small.join("filler"));
+    let _ = disk::put(&path, b"old", Rights::Usual).unwrap();
+    let full = fs::write(&filler, vec![0; 1 << 17]).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+    let error = disk::put(&path, &[b'x'; 9000], Rights::Usual)
         .unwrap_err()
         .to_string();
-    assert!(error.contains("/dev/full"), "{error}");
+    let advice =
+        "No space left on device (os error 28); make room on this file system; nothing was changed";
+    assert!(error.ends_with(advice), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(fs::read_dir(small).unwrap().count(), 2);
+    fs::remove_file(&filler).unwrap();
+    assert_eq!(
+        disk::put(&path, &[b'x'; 9000], Rights::Usual).unwrap(),
+        Changed::Yes
+    );
 }
 
 #[test]

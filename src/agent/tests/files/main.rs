@@ -2,6 +2,8 @@
 //!
 //! The tests run as whoever runs them, root on most machines of this kind; PostgreSQL's own programs run as `postgres` then.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be prepared fails")]
+
 mod configuration;
 mod directory;
 mod disk;

@@ -6,27 +6,27 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use trunkline_agent::postgres::files::Files;
-use trunkline_core::config::agent::{
-    Agent, Credentials, Log, Rest, ServerTokens, Settings, Watchdog,
-};
-use trunkline_core::config::router::{Etcd, Secret};
+use trunkline_core::config::agent::{Agent, Settings, understand};
+use trunkline_core::config::layers::Layer;
+use trunkline_core::config::{Node, Problems};
 use trunkline_core::postgres::{MajorVersion, Upstream};
 use trunkline_support::parts::Parts;
 
 /// A node on this machine.
-pub(crate) struct Node {
+pub(crate) struct Place {
     pub(crate) agent: Agent,
     pub(crate) parts: Parts,
     _home: TempDir,
+    // What initdb made goes with the last place that has a copy of it.
+    _made: Option<Arc<Place>>,
 }
 
-impl Node {
+impl Place {
     /// One without a data directory.
     pub(crate) fn new() -> Self {
         let parts = Parts::find().unwrap();
@@ -39,6 +39,7 @@ impl Node {
             agent,
             parts,
             _home: home,
+            _made: None,
         };
         node.give_to_postgres();
         node
@@ -46,24 +47,28 @@ impl Node {
 
     /// One with what initdb makes: a copy of what it made once.
     pub(crate) fn with_data() -> Self {
-        static MADE: OnceLock<Node> = OnceLock::new();
-        let made = MADE.get_or_init(|| {
-            let node = Self::new();
-            let data = node.data();
-            node.succeed(
+        static MADE: Mutex<Weak<Place>> = Mutex::new(Weak::new());
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        let template = made.upgrade().unwrap_or_else(|| {
+            let place = Self::new();
+            let data = place.data();
+            place.succeed(
                 "initdb",
                 &["-D", data.to_str().unwrap(), "--no-sync", "-U", "postgres"],
             );
-            node
+            Arc::new(place)
         });
-        let node = Self::new();
+        *made = Arc::downgrade(&template);
+        drop(made);
+        let mut place = Self::new();
         let copied = Command::new("cp")
             .arg("-a")
-            .args([made.data(), node.data()])
+            .args([template.data(), place.data()])
             .status()
             .unwrap();
         assert!(copied.success());
-        node
+        place._made = Some(template);
+        place
     }
 
     fn succeed(&self, program: &str, arguments: &[&str]) {
@@ -78,6 +83,17 @@ impl Node {
     /// Its files, as the agent sees them.
     pub(crate) fn files(&self) -> Files {
         Files::new(Arc::new(self.agent.clone()))
+    }
+
+    /// What is in force where the dynamic configuration has these parameters.
+    pub(crate) fn settings(&self, parameters: &[(&str, &str)]) -> Settings {
+        let parameters: Map<String, Value> = parameters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), Value::from(*value)))
+            .collect();
+        let dynamic = json!({"postgresql": {"parameters": parameters}});
+        let understood = Settings::effective(&self.agent, dynamic.as_object().unwrap());
+        understood.unwrap().0
     }
 
     /// A file in the data directory.
@@ -120,76 +136,28 @@ impl Node {
 }
 
 fn agent(place: &Path, parts: &Parts) -> Agent {
-    let user = |name: &str| Credentials {
-        username: Some(name.to_owned()),
-        password: Some(Secret::new("se:cret".to_owned())),
-        options: BTreeMap::new(),
-    };
-    Agent {
-        name: "pg-1".into(),
-        scope: "demo".into(),
-        namespace: "/service".to_owned(),
-        etcd: Etcd::default(),
-        rest: Rest {
-            listen: ("127.0.0.1".to_owned(), 8008),
-            connect: ("127.0.0.1".to_owned(), 8008),
-            authentication: None,
-            allowlist: None,
-            allowlist_include_members: false,
-            extra_headers: Vec::new(),
-            server_tokens: ServerTokens::default(),
-            honest_primary: false,
+    let user = |name: &str| json!({"username": name, "password": "se:cret"});
+    let written = json!({
+        "name": "pg-1",
+        "scope": "demo",
+        "etcd3": {"hosts": "127.0.0.1:2379"},
+        "restapi": {"listen": "127.0.0.1:8008"},
+        "postgresql": {
+            "listen": "127.0.0.1:20999",
+            "connect_address": "127.0.0.1:20999",
+            "data_dir": place.join("data"),
+            "bin_dir": parts.postgresql_bin,
+            "pgpass": place.join("pgpass"),
+            "authentication": {"superuser": user("postgres"), "replication": user("replicator")},
         },
-        bootstrap: None,
-        data_dir: place.join("data"),
-        config_dir: place.join("data"),
-        config_base_name: "postgresql".to_owned(),
-        bin_dir: Some(parts.postgresql_bin.clone()),
-        bin_name: BTreeMap::new(),
-        listen_addresses: "127.0.0.1".to_owned(),
-        port: 20_999,
-        connect: ("127.0.0.1".to_owned(), 20_999),
-        proxy: None,
-        database: "postgres".to_owned(),
-        pgpass: place.join("pgpass"),
-        superuser: user("postgres"),
-        replication: user("replicator"),
-        rewind: None,
-        tags: trunkline_core::wire::member::Tags::default(),
-        watchdog: Watchdog::Off,
-        log: Log::default(),
-        postgresql: Map::new(),
-    }
-}
-
-/// Settings with these parameters.
-pub(crate) fn settings(parameters: &[(&str, &str)]) -> Settings {
-    Settings {
-        parameters: parameters
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
-        pg_hba: None,
-        pg_ident: None,
-        recovery: BTreeMap::new(),
-        custom_conf: None,
-        use_slots: true,
-        use_pg_rewind: true,
-        wipe_on_rewind_failure: false,
-        wipe_on_divergence: false,
-        start_timeout: Duration::from_secs(60),
-        use_unix_socket: false,
-        use_unix_socket_repl: false,
-        basebackup: Vec::new(),
-        replica_methods: Vec::new(),
-        callbacks: BTreeMap::new(),
-        pre_promote: None,
-        before_stop: None,
-        primary_start_timeout: Duration::from_secs(300),
-        member_slots_ttl: Duration::from_secs(1800),
-        max_timelines_history: 0,
-        check_timeline: false,
-    }
+    });
+    let file = "patroni.yml".to_owned();
+    let layer = Layer {
+        tree: Node::from(&written),
+        file: file.clone(),
+    };
+    let understood = understand(&[layer], &BTreeMap::new(), &|_| None, Problems::of(&file));
+    understood.unwrap().0
 }
 
 /// Somebody to follow.

@@ -7,10 +7,10 @@ use trunkline_agent::postgres::{binaries::Binaries, control};
 use trunkline_core::ha::action::Mode;
 use trunkline_core::postgres::{ControlData, ControlState, MajorVersion};
 
-use crate::node::{Node, leader, settings};
+use crate::node::{Place, leader};
 
 /// Asks the server itself, as the user it accepts, with the whole command line.
-fn value(node: &Node, parameter: &str, arguments: &[std::ffi::OsString]) -> String {
+fn value(node: &Place, parameter: &str, arguments: &[std::ffi::OsString]) -> String {
     let mut command = node.run("postgres", &["-C", parameter]);
     let output = command.args(arguments).output().unwrap();
     assert!(output.status.success(), "{parameter}: {output:?}");
@@ -22,9 +22,9 @@ fn value(node: &Node, parameter: &str, arguments: &[std::ffi::OsString]) -> Stri
 
 #[tokio::test]
 async fn postgresql_reads_back_what_was_written_for_a_standby() {
-    let mut node = Node::with_data();
+    let mut node = Place::with_data();
     node.agent.pgpass = node.data().parent().unwrap().join("it's a \\ pgpass");
-    let mut asked = settings(&[
+    let mut asked = node.settings(&[
         ("max_connections", "50"),
         ("shared_buffers", "32MB"),
         ("log_line_prefix", "it's %m \\ 'q' "),
@@ -59,9 +59,9 @@ async fn postgresql_reads_back_what_was_written_for_a_standby() {
 
 #[tokio::test]
 async fn every_version_this_machine_has_starts_and_stops_with_it() {
-    let node = Node::with_data();
+    let node = Place::with_data();
     let sockets = node.data().parent().unwrap().join("sockets");
-    let mut asked = settings(&[
+    let mut asked = node.settings(&[
         ("unix_socket_directories", sockets.to_str().unwrap()),
         ("listen_addresses", "*"),
         ("no_such_thing", "1"),
@@ -92,13 +92,13 @@ async fn every_version_this_machine_has_starts_and_stops_with_it() {
 
 #[tokio::test]
 async fn a_standby_is_started_with_what_its_primary_had() {
-    let node = Node::with_data();
+    let node = Place::with_data();
     let binaries = Binaries::of(&node.agent);
     let control = ControlData {
         max_connections: 300,
         ..control::read(&binaries, &node.data()).await.unwrap()
     };
-    let asked = settings(&[("max_connections", "50")]);
+    let asked = node.settings(&[("max_connections", "50")]);
     let files = node.files();
     let mode = Mode::Standby(None);
     let written = files

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use trunkline_core::config::agent::{Agent, Settings};
 use trunkline_core::postgres::files::{self, Configuration};
-use trunkline_core::postgres::{MajorVersion, Upstream, enforced, options_file, recovery};
+use trunkline_core::postgres::{MajorVersion, Upstream, options_file, parameters, recovery};
 use trunkline_core::wire::config::DynamicConfig;
 
 use crate::node::{node, settings};
@@ -30,13 +30,12 @@ fn leader() -> Upstream {
     }
 }
 
-#[expect(clippy::unwrap_used, reason = "15 is a version that is supported")]
 fn fifteen() -> MajorVersion {
     MajorVersion::of_server(150_000).unwrap()
 }
 
 fn configuration(agent: &Agent, settings: &Settings, upstream: Option<&Upstream>) -> String {
-    let (parameters, warnings) = enforced::in_force(agent, settings);
+    let (parameters, warnings) = parameters::to_write(settings);
     assert_eq!(warnings, [""; 0]);
     Configuration {
         include: "postgresql.base.conf",
@@ -51,14 +50,14 @@ fn configuration(agent: &Agent, settings: &Settings, upstream: Option<&Upstream>
 #[test]
 fn a_standbys_configuration_is_what_patroni_writes() {
     assert_eq!(
-        configuration(&node(3), &settings(&PARAMETERS), Some(&leader())),
+        configuration(&node(3), &settings(&node(3), &PARAMETERS), Some(&leader())),
         REPLICA
     );
 }
 
 #[test]
 fn a_primarys_configuration_is_what_patroni_writes() {
-    let mut settings = settings(&PARAMETERS);
+    let mut settings = settings(&node(2), &PARAMETERS);
     // It was captured in synchronous mode, where this one is set for the operator.
     let standby = "\"pg-1\"".to_owned();
     settings
@@ -70,8 +69,8 @@ fn a_primarys_configuration_is_what_patroni_writes() {
 #[test]
 fn the_postmaster_is_started_with_patronis_arguments_in_their_order() {
     let agent = node(3);
-    let (parameters, _) = enforced::in_force(&agent, &settings(&PARAMETERS));
-    let ours: Vec<String> = enforced::command_line(
+    let (parameters, _) = parameters::to_write(&settings(&agent, &PARAMETERS));
+    let ours: Vec<String> = parameters::command_line(
         &agent.data_dir,
         &agent.config_dir.join("postgresql.conf"),
         &parameters,
@@ -121,7 +120,7 @@ fn a_user_without_a_password_gets_no_password_file_and_newer_servers_newer_keywo
     agent.replication.password = None;
     let conninfo = |number| {
         let version = MajorVersion::of_server(number).unwrap();
-        recovery::primary_conninfo(&agent, &leader(), version)
+        recovery::primary_conninfo(&agent, &settings(&agent, &[]), &leader(), version)
     };
     assert_eq!(
         conninfo(130_000),
@@ -135,7 +134,7 @@ fn a_user_without_a_password_gets_no_password_file_and_newer_servers_newer_keywo
 fn a_path_with_a_space_and_a_quote_survives_both_kinds_of_quoting() {
     let mut agent = node(3);
     agent.pgpass = Path::new("/var/lib/it's here/pgpass").to_owned();
-    let text = configuration(&agent, &settings(&PARAMETERS), Some(&leader()));
+    let text = configuration(&agent, &settings(&agent, &PARAMETERS), Some(&leader()));
     assert!(
         text.contains(r"passfile=/var/lib/it\\''s\\ here/pgpass host="),
         "{text}"
