@@ -104,7 +104,9 @@ fn parsed(read: &mut Vec<u8>) -> Result<Option<Head>, Unread> {
         Ok(httparse::Status::Complete(end)) => end,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(Unread::Bad(Reply::page(431))),
-        Err(httparse::Error::Version) => return Err(Unread::Bad(Reply::page(505))),
+        Err(httparse::Error::Version) if is_of_three_words(read) => {
+            return Err(Unread::Bad(Reply::page(505)));
+        }
         Err(_) => return Err(Unread::Bad(Reply::page(400))),
     };
     let value = |name: &str| {
@@ -128,6 +130,13 @@ fn parsed(read: &mut Vec<u8>) -> Result<Option<Head>, Unread> {
     };
     head.begun = read.split_off(end);
     Ok(Some(head))
+}
+
+/// Whether the first line has a method, a path and a version, whichever.
+fn is_of_three_words(read: &[u8]) -> bool {
+    let line = read.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let words = line.split(u8::is_ascii_whitespace);
+    words.filter(|word| !word.is_empty()).count() == 3
 }
 
 /// HTTP/0.9, which is a line of a method and a path: `None` if this is something later.

@@ -7,11 +7,13 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, lookup_host};
 use tokio::time::timeout;
+use trunkline_core::config::agent::Rest;
 
 /// How long a name may take to be resolved.
 const LOOKUP: Duration = Duration::from_secs(5);
-/// How many connections may wait to be accepted.
-const BACKLOG: i32 = 1024;
+/// How many connections may wait to be accepted at least: a few hundred silent clients fill a short queue, and who
+/// asks then is heard a second later.
+const BACKLOG: u32 = 1024;
 
 /// Why there is no listening socket.
 #[derive(Debug, thiserror::Error)]
@@ -26,11 +28,13 @@ pub struct Unbound {
     cause: io::Error,
 }
 
-/// Listens on a host as it is written in `restapi.listen`: an address, a name, or `*` for all addresses there are.
+/// Listens where `restapi.listen` says: on an address, a name, or `*` for all addresses there are.
 ///
 /// # Errors
 /// If the name does not resolve, or none of its addresses can be bound.
-pub async fn listen(host: &str, port: u16) -> Result<TcpListener, Unbound> {
+pub async fn listen(rest: &Rest) -> Result<TcpListener, Unbound> {
+    let (host, port) = (rest.listen.0.as_str(), rest.listen.1);
+    let backlog = i32::try_from(rest.backlog.max(BACKLOG)).unwrap_or(i32::MAX);
     let unbound = |cause| Unbound {
         host: host.to_owned(),
         port,
@@ -38,7 +42,7 @@ pub async fn listen(host: &str, port: u16) -> Result<TcpListener, Unbound> {
     };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses(host, port).await.map_err(unbound)? {
-        match bound(address) {
+        match bound(address, backlog) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }
@@ -59,7 +63,7 @@ async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(found.map_err(late)??.collect())
 }
 
-fn bound(address: SocketAddr) -> io::Result<TcpListener> {
+fn bound(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
@@ -70,6 +74,6 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog)?;
     TcpListener::from_std(socket.into())
 }

@@ -106,7 +106,7 @@ pub(crate) fn database(document: &StatusDocument) -> Result<Database, Silence> {
                 flushed: None,
             })
             .collect(),
-        slots: Vec::new(),
+        ..Database::default()
     })
 }
 
