@@ -108,16 +108,6 @@ pub(super) fn postgresql(root: &mut Section<'_, '_>, home: Option<&str>) -> Opti
     let (superuser, replication, rewind) = authentication(&mut section);
     check_local(&mut section);
     finish_local(section);
-    let written = match node.to_json() {
-        Json::Object(mut fields) => {
-            // Logins are read above, and are to be seen nowhere else.
-            fields.retain(|key, _| !LOGINS.contains(&key.as_str()));
-            fields
-        }
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => {
-            Map::new()
-        }
-    };
     Some(Postgresql {
         data_dir: data_dir?,
         config_dir,
@@ -132,8 +122,18 @@ pub(super) fn postgresql(root: &mut Section<'_, '_>, home: Option<&str>) -> Opti
         superuser: superuser?,
         replication: replication?,
         rewind,
-        written,
+        written: without_logins(node),
     })
+}
+
+/// The section as written. Logins are read on their own, and are to be seen nowhere else.
+fn without_logins(section: &Node) -> Map<String, Json> {
+    section
+        .entries()
+        .iter()
+        .filter(|(key, _)| !LOGINS.contains(&key.text.as_str()))
+        .map(|(key, node)| (key.text.clone(), node.to_json()))
+        .collect()
 }
 
 /// `bin_name`: other names of the programs.

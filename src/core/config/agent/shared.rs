@@ -47,7 +47,7 @@ const EVENTS: [&str; 5] = [
 const OF_A_METHOD: [&str; 4] = ["command", "no_params", "no_leader", "keep_data"];
 
 /// What people write and mean something else by.
-pub(super) const MEANT: [(&str, &str); 4] = [
+pub(super) const MEANT: [(&str, &str); 6] = [
     (
         "pre_demote",
         "write before_stop: for a command that runs before PostgreSQL is stopped, or callbacks: with \
@@ -57,15 +57,14 @@ pub(super) const MEANT: [(&str, &str); 4] = [
         "post_promote",
         "write callbacks: with on_role_change: for a command that runs after a promotion",
     ),
-    (
-        "ttl",
-        "it belongs into bootstrap.dcs, and then into the dynamic configuration",
-    ),
-    (
-        "use_slot",
-        "did you mean \"use_slots\", in the dynamic configuration?",
-    ),
+    ("ttl", THE_CLUSTERS),
+    ("synchronous_mode", THE_CLUSTERS),
+    ("maximum_lag_on_failover", THE_CLUSTERS),
+    ("failsafe_mode", THE_CLUSTERS),
 ];
+
+const THE_CLUSTERS: &str =
+    "it is the whole cluster's: write it into bootstrap.dcs, or with patronictl edit-config";
 
 /// What stands beside `postgresql` in the dynamic configuration.
 pub(super) fn top(root: &mut Section<'_, '_>, settings: &mut Settings) {

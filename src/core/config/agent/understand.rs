@@ -46,6 +46,18 @@ const DYNAMIC: [&str; 11] = [
     "standby_cluster",
 ];
 
+/// What people write at the top level, and where it belongs.
+const MEANT: [(&str, &str); 8] = [
+    ("dcs", "write it under bootstrap:"),
+    ("initdb", "write it under bootstrap:"),
+    ("post_init", "write it under bootstrap:"),
+    ("authentication", "write it under postgresql:"),
+    ("callbacks", "write it under postgresql:"),
+    ("parameters", "write it under postgresql:"),
+    ("pg_hba", "write it under postgresql:"),
+    ("use_pg_rewind", "write it under postgresql:"),
+];
+
 /// Tags that are switches.
 const SWITCHES: [&str; 5] = [
     "nofailover",
@@ -129,7 +141,7 @@ fn agent(file: &Node, home: Option<&str>, problems: &mut Problems) -> Option<Age
     let tags = tags(&mut root);
     let watchdog = watchdog(&mut root);
     without_effect(&mut root);
-    root.finish();
+    root.finish_with(&MEANT);
     let postgresql = postgresql?;
     let (listen_addresses, port) = postgresql.listen;
     let connect = postgresql
@@ -274,14 +286,15 @@ fn watchdog(root: &mut Section<'_, '_>) -> Watchdog {
     let Some(mut section) = root.section("watchdog") else {
         return mode;
     };
-    section.set("mode", &mut mode, watchdog_mode);
-    match mode {
-        Watchdog::Off => {}
-        Watchdog::Automatic => {
+    let written = section.value("mode", watchdog_mode);
+    mode = written.unwrap_or(mode);
+    match written {
+        None | Some(Watchdog::Off) => {}
+        Some(Watchdog::Automatic) => {
             let what = "is not built yet: no watchdog device is opened";
             section.warn("mode", what, "write mode: off to be told nothing");
         }
-        Watchdog::Required => {
+        Some(Watchdog::Required) => {
             let what = "is not built yet: this member never becomes the leader (nofailover)";
             section.warn(
                 "mode",

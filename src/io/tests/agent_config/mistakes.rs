@@ -2,9 +2,128 @@
 
 use crate::{MINIMAL, said, with, with_postgresql};
 
+/// Each file beside what is said of it.
+fn are_said(cases: &[(String, &str)]) {
+    for (text, expected) in cases {
+        assert_eq!(said(text), format!("patroni.yml:{expected}"), "{text}");
+    }
+}
+
 #[test]
-fn a_mistake_is_named_with_its_line_and_what_to_write() {
-    let cases = [
+fn a_mistake_in_bootstrap_is_named_with_what_to_write() {
+    are_said(&[
+        (
+            with("bootstrap: {dcs: {ttl: abc}}\n"),
+            "10: bootstrap.dcs.ttl: \"abc\" is no such time; write seconds, 0 or more (30, 5min)",
+        ),
+        (
+            with("bootstrap: {dcs: {synchronus_mode: on}}\n"),
+            "10: warning: bootstrap.dcs.synchronus_mode: is no key of this section and has no effect; did you mean \"synchronous_mode\"?",
+        ),
+        (
+            with("bootstrap: {dcs: {postgresql: {parameters: {max_connections: 5}}}}\n"),
+            "10: bootstrap.dcs.postgresql.parameters.max_connections: 5 is too little or no number; write 25 or more",
+        ),
+        (
+            with("bootstrap: {dcs: {postgresql: {parameters: {wal_level: minimal}}}}\n"),
+            "10: bootstrap.dcs.postgresql.parameters.wal_level: \"minimal\" is no level for replication; write replica or logical",
+        ),
+        (
+            with("bootstrap: {method: magic}\n"),
+            "10: bootstrap.method: names \"magic\", and there is no such section; write bootstrap.magic with command:, or method: initdb",
+        ),
+        (
+            with("bootstrap: {method: m, m: {x: y}}\n"),
+            "10: bootstrap.m.command: is missing; write the command that makes the data directory",
+        ),
+        (
+            with("bootstrap: {initdb: [pwfile: /x]}\n"),
+            "10: bootstrap.initdb[0]: pwfile is the agent's to choose when it runs initdb; leave it out",
+        ),
+        (
+            with("bootstrap: {initdb: [--data-checksums]}\n"),
+            "10: bootstrap.initdb[0]: \"--data-checksums\" begins with a dash; write the long option without its dashes",
+        ),
+        (
+            with("bootstrap: {initdb: [{a: 1, b: 2}]}\n"),
+            "10: bootstrap.initdb[0]: a section with keys of its own is neither a flag nor one key: value; write - flag, or - option: value",
+        ),
+    ]);
+}
+
+#[test]
+fn a_mistake_in_the_postgresql_section_is_named_with_what_to_write() {
+    are_said(&[
+        (
+            with_postgresql("use_slots: true"),
+            "10: warning: postgresql.use_slots: has no effect here: it is the whole cluster's; write it into bootstrap.dcs, or with patronictl edit-config",
+        ),
+        (
+            with_postgresql("paramaters: {a: 1}"),
+            "10: warning: postgresql.paramaters: is no key of this section and has no effect; did you mean \"parameters\"?",
+        ),
+        (
+            with_postgresql("callbacks: {on_promote: x}"),
+            "10: warning: postgresql.callbacks.on_promote: is no key of this section and has no effect",
+        ),
+        (
+            with_postgresql("use_pg_rewind: maybe"),
+            "10: postgresql.use_pg_rewind: \"maybe\" is no yes or no; write true or false",
+        ),
+        (
+            with_postgresql("pg_hba: [{host: all}]"),
+            "10: postgresql.pg_hba[0]: a section with keys of its own is no line of a file; write one line an entry (- host all all 10.0.0.0/8 scram-sha-256)",
+        ),
+        (
+            with_postgresql("basebackup: [format: tar]"),
+            "10: postgresql.basebackup[0]: format is the agent's to choose when it runs pg_basebackup; leave it out",
+        ),
+        (
+            with_postgresql("basebackup: {compress: gzip}"),
+            "10: postgresql.basebackup.compress: a copy into a directory is compressed by the server or not at all; write compress: server-gzip, server-lz4 or server-zstd (PostgreSQL 15 or later)",
+        ),
+    ]);
+}
+
+#[test]
+fn a_mistake_in_who_and_where_is_named_with_what_to_write() {
+    are_said(&[
+        (
+            MINIMAL.replace("10.0.0.2:8008", "10.0.0.2:x"),
+            "4: restapi.listen: \"10.0.0.2:x\" has no port from 1 to 65535; write host:port (10.0.0.1:5432, [::1]:5432)",
+        ),
+        (
+            MINIMAL.replace("10.0.0.2:8008", "0.0.0.0:8008"),
+            "4: warning: restapi.connect_address: is missing, and listen: names no address that other members could ask; write the host:port where others reach it",
+        ),
+        (
+            MINIMAL.replace(
+                "'10.0.0.2:8008'",
+                "'10.0.0.2:8008', certfile: /c, keyfile: /k",
+            ),
+            "4: restapi.certfile: is not built yet: the REST API speaks no TLS; leave it out where plain HTTP will do, or keep Patroni on this node",
+        ),
+        (
+            MINIMAL.replace(
+                "'10.0.0.2:8008'",
+                "'10.0.0.2:8008', authentication: {username: u}",
+            ),
+            "4: restapi.authentication.password: is missing; write both, or neither: username: alone protects nothing",
+        ),
+        (
+            MINIMAL.replace("name: pg-1", "name: pg/1"),
+            "2: name: \"pg/1\" is no member's name; write a name without slashes",
+        ),
+        (
+            MINIMAL.replace("password: b", "password: on"),
+            "9: postgresql.authentication.replication.password: is no text to YAML; put the password in quotation marks",
+        ),
+    ]);
+}
+
+#[test]
+fn a_mistake_in_tags_log_and_watchdog_is_named_with_what_to_write() {
+    are_said(&[
         (
             with("tags: 5\n"),
             "10: tags: 5 stands where keys should; write keys with values, one a line (key: value)",
@@ -49,104 +168,7 @@ fn a_mistake_is_named_with_its_line_and_what_to_write() {
             with("tags: {replicatefrom: pg-2}\n"),
             "10: warning: tags.replicatefrom: is not built yet: the node streams from the leader; leave it out",
         ),
-        (
-            with("bootstrap: {dcs: {ttl: abc}}\n"),
-            "10: bootstrap.dcs.ttl: \"abc\" is no such time; write seconds, 0 or more (30, 5min)",
-        ),
-        (
-            with("bootstrap: {dcs: {synchronus_mode: on}}\n"),
-            "10: warning: bootstrap.dcs.synchronus_mode: is no key of this section and has no effect; did you mean \"synchronous_mode\"?",
-        ),
-        (
-            with("bootstrap: {dcs: {postgresql: {parameters: {max_connections: 5}}}}\n"),
-            "10: bootstrap.dcs.postgresql.parameters.max_connections: 5 is too little or no number; write 25 or more",
-        ),
-        (
-            with("bootstrap: {dcs: {postgresql: {parameters: {wal_level: minimal}}}}\n"),
-            "10: bootstrap.dcs.postgresql.parameters.wal_level: \"minimal\" is no level for replication; write replica or logical",
-        ),
-        (
-            with("bootstrap: {method: magic}\n"),
-            "10: bootstrap.method: names \"magic\", and there is no such section; write bootstrap.magic with command:, or method: initdb",
-        ),
-        (
-            with("bootstrap: {method: m, m: {x: y}}\n"),
-            "10: bootstrap.m.command: is missing; write the command that makes the data directory",
-        ),
-        (
-            with("bootstrap: {initdb: [pwfile: /x]}\n"),
-            "10: bootstrap.initdb[0]: pwfile is the agent's to choose when it runs initdb; leave it out",
-        ),
-        (
-            with("bootstrap: {initdb: [--data-checksums]}\n"),
-            "10: bootstrap.initdb[0]: \"--data-checksums\" begins with a dash; write the long option without its dashes",
-        ),
-        (
-            with("bootstrap: {initdb: [{a: 1, b: 2}]}\n"),
-            "10: bootstrap.initdb[0]: a section with keys of its own is neither a flag nor one key: value; write - flag, or - option: value",
-        ),
-        (
-            with_postgresql("use_slots: true"),
-            "10: warning: postgresql.use_slots: has no effect here: it is the whole cluster's; write it into bootstrap.dcs, or with patronictl edit-config",
-        ),
-        (
-            with_postgresql("paramaters: {a: 1}"),
-            "10: warning: postgresql.paramaters: is no key of this section and has no effect; did you mean \"parameters\"?",
-        ),
-        (
-            with_postgresql("callbacks: {on_promote: x}"),
-            "10: warning: postgresql.callbacks.on_promote: is no key of this section and has no effect",
-        ),
-        (
-            with_postgresql("use_pg_rewind: maybe"),
-            "10: postgresql.use_pg_rewind: \"maybe\" is no yes or no; write true or false",
-        ),
-        (
-            with_postgresql("pg_hba: [{host: all}]"),
-            "10: postgresql.pg_hba[0]: a section with keys of its own is no line of a file; write one line an entry (- host all all 10.0.0.0/8 scram-sha-256)",
-        ),
-        (
-            with_postgresql("basebackup: [format: tar]"),
-            "10: postgresql.basebackup[0]: format is the agent's to choose when it runs pg_basebackup; leave it out",
-        ),
-        (
-            with_postgresql("basebackup: {compress: gzip}"),
-            "10: postgresql.basebackup.compress: a copy into a directory is compressed by the server or not at all; write compress: server-gzip, server-lz4 or server-zstd (PostgreSQL 15 or later)",
-        ),
-        (
-            MINIMAL.replace("10.0.0.2:8008", "10.0.0.2:x"),
-            "4: restapi.listen: \"10.0.0.2:x\" has no port from 1 to 65535; write host:port (10.0.0.1:5432, [::1]:5432)",
-        ),
-        (
-            MINIMAL.replace("10.0.0.2:8008", "0.0.0.0:8008"),
-            "4: warning: restapi.connect_address: is missing, and listen: names no address that other members could ask; write the host:port where others reach it",
-        ),
-        (
-            MINIMAL.replace(
-                "'10.0.0.2:8008'",
-                "'10.0.0.2:8008', certfile: /c, keyfile: /k",
-            ),
-            "4: restapi.certfile: is not built yet: the REST API speaks no TLS; leave it out where plain HTTP will do, or keep Patroni on this node",
-        ),
-        (
-            MINIMAL.replace(
-                "'10.0.0.2:8008'",
-                "'10.0.0.2:8008', authentication: {username: u}",
-            ),
-            "4: restapi.authentication.password: is missing; write both, or neither: username: alone protects nothing",
-        ),
-        (
-            MINIMAL.replace("name: pg-1", "name: pg/1"),
-            "2: name: \"pg/1\" is no member's name; write a name without slashes",
-        ),
-        (
-            MINIMAL.replace("password: b", "password: on"),
-            "9: postgresql.authentication.replication.password: is no text to YAML; put the password in quotation marks",
-        ),
-    ];
-    for (text, expected) in cases {
-        assert_eq!(said(&text), format!("patroni.yml:{expected}"), "{text}");
-    }
+    ]);
 }
 
 #[test]

@@ -12,9 +12,13 @@ fn map(value: &Value) -> Map<String, Value> {
 }
 
 fn effective(file: &str, dynamic: &Value) -> (Settings, String) {
-    let (settings, problems) = Settings::effective(&good(file), &map(dynamic)).unwrap();
-    assert!(!problems.has_errors(), "{problems}");
-    (settings, problems.to_string())
+    match Settings::effective(&good(file), &map(dynamic)) {
+        Ok((settings, problems)) => {
+            assert!(!problems.has_errors(), "{problems}");
+            (settings, problems.to_string())
+        }
+        Err(problems) => panic!("{problems}"),
+    }
 }
 
 /// The same where nothing is to be complained of.

@@ -11,25 +11,21 @@ use trunkline_io::patroni_yml;
 use crate::{MINIMAL, read_with};
 
 /// A directory that goes away with the test.
-struct Folder(PathBuf);
+struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("trunkline-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
+    fn new() -> std::io::Result<Self> {
+        tempfile::tempdir().map(Self)
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        path
+    fn path(&self) -> PathBuf {
+        self.0.path().to_owned()
     }
-}
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+    fn write(&self, name: &str, text: &str) -> std::io::Result<PathBuf> {
+        let path = self.0.path().join(name);
+        fs::write(&path, text)?;
+        Ok(path)
     }
 }
 
@@ -161,19 +157,19 @@ fn variables_alone_are_enough() {
 
 #[test]
 fn a_whole_configuration_in_a_variable_counts_alone_and_only_without_a_file() {
-    let folder = Folder::new("whole");
+    let folder = Folder::new().unwrap();
     let whole = MINIMAL.replace("name: pg-1", "name: pg-5");
     let variables = [
         ("PATRONI_CONFIGURATION", whole.as_str()),
         ("PATRONI_NAME", "pg-9"),
     ];
     assert_eq!(load(None, &variables).unwrap().0.name.as_str(), "pg-5");
-    let absent = folder.0.join("absent.yml");
+    let absent = folder.path().join("absent.yml");
     assert_eq!(
         load(Some(&absent), &variables).unwrap().0.name.as_str(),
         "pg-5"
     );
-    let file = folder.write("patroni.yml", MINIMAL);
+    let file = folder.write("patroni.yml", MINIMAL).unwrap();
     assert_eq!(
         load(Some(&file), &variables).unwrap().0.name.as_str(),
         "pg-9"
@@ -189,17 +185,21 @@ fn a_whole_configuration_in_a_variable_counts_alone_and_only_without_a_file() {
 
 #[test]
 fn the_files_of_a_directory_are_laid_over_each_other() {
-    let folder = Folder::new("directory");
-    folder.write(
-        "10-base.yml",
-        &format!("{MINIMAL}  parameters: {{a: 1, b: 1}}\ntags: {{zone: a, nosync: true}}\n"),
-    );
-    folder.write(
-        "20-more.yaml",
-        "name: pg-2\ntags: {nosync: null}\n# a comment\npostgresql: {parameters: {b: 2}}\n",
-    );
-    folder.write("ignored.txt", "name: pg-3\n");
-    let (agent, problems) = load(Some(&folder.0), &[]).unwrap();
+    let folder = Folder::new().unwrap();
+    folder
+        .write(
+            "10-base.yml",
+            &format!("{MINIMAL}  parameters: {{a: 1, b: 1}}\ntags: {{zone: a, nosync: true}}\n"),
+        )
+        .unwrap();
+    folder
+        .write(
+            "20-more.yaml",
+            "name: pg-2\ntags: {nosync: null}\n# a comment\npostgresql: {parameters: {b: 2}}\n",
+        )
+        .unwrap();
+    folder.write("ignored.txt", "name: pg-3\n").unwrap();
+    let (agent, problems) = load(Some(&folder.path()), &[]).unwrap();
     assert_eq!(problems.to_string(), "");
     assert_eq!(agent.name.as_str(), "pg-2");
     assert_eq!(agent.tags.0.keys().collect::<Vec<_>>(), ["zone"]);
@@ -208,8 +208,10 @@ fn the_files_of_a_directory_are_laid_over_each_other() {
         serde_json::json!({"a": 1, "b": 2})
     );
 
-    let third = folder.write("30-wrong.yml", "a: 1\nlog: {level: X}\n");
-    let said = load(Some(&folder.0), &[]).unwrap_err().to_string();
+    let third = folder
+        .write("30-wrong.yml", "a: 1\nlog: {level: X}\n")
+        .unwrap();
+    let said = load(Some(&folder.path()), &[]).unwrap_err().to_string();
     let third = third.display();
     assert_eq!(
         said,
@@ -218,9 +220,9 @@ fn the_files_of_a_directory_are_laid_over_each_other() {
              {third}:2: log.level: \"X\" is no level; write DEBUG, INFO, WARNING, ERROR or CRITICAL"
         )
     );
-    let fourth = folder.write("40-list.yml", "- a\n");
+    let fourth = folder.write("40-list.yml", "- a\n").unwrap();
     assert_eq!(
-        load(Some(&folder.0), &[]).unwrap_err().to_string(),
+        load(Some(&folder.path()), &[]).unwrap_err().to_string(),
         format!(
             "{}: invalid config file: a list stands where keys should; write keys with values, one a line (name: pg-1)",
             fourth.display()
