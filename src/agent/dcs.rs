@@ -12,6 +12,7 @@ use trunkline_core::follow::Trouble;
 use trunkline_core::ha::Write;
 use trunkline_core::keys::{Key, Prefix};
 use trunkline_core::lease::{Acquisition, Held, Keeping, Lease, Renewal, Written};
+use trunkline_core::wire::config::DynamicConfig;
 use trunkline_core::wire::status::Status;
 use trunkline_core::{Lsn, MemberName, Moment, Observed, Revision};
 use trunkline_io::clock;
@@ -50,11 +51,20 @@ pub struct Dcs {
 pub fn start(
     prefix: Prefix,
     me: MemberName,
+    config: DynamicConfig,
     endpoints: Vec<Access>,
     wake: Arc<Notify>,
     tasks: &Tasks,
 ) -> std::io::Result<Dcs> {
-    let (seen, orders) = feed::start(prefix.clone(), me.clone(), endpoints.clone(), wake, tasks)?;
+    let started = feed::start(
+        prefix.clone(),
+        me.clone(),
+        config,
+        endpoints.clone(),
+        wake,
+        tasks,
+    );
+    let (seen, orders) = started?;
     Ok(Dcs {
         asker: Asker::new(endpoints, seen, orders),
         prefix,

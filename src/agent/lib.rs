@@ -4,11 +4,18 @@
 //! [`api`] the REST API). It must not know how a decision is made.
 
 pub mod api;
+mod cycle;
 pub mod dcs;
+mod instance;
 mod jobs;
+mod me;
+mod observe;
 mod peers;
 pub mod postgres;
+mod run;
+mod settings;
+mod spoken;
+mod told;
 
-/// What `trunkline-agent` tells whoever starts it until it is built.
-pub const NOT_BUILT_YET: &str =
-    "trunkline-agent is not built yet; run Patroni on the nodes, the router works with it as it is";
+pub use run::{Failure, Start, run};
+pub use settings::Read;

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use trunkline_core::MemberName;
 use trunkline_core::ha::PeerWord;
 use trunkline_core::wire::member::{ApiUrl, Host};
@@ -16,14 +17,18 @@ use trunkline_core::wire::rest::StatusDocument;
 use trunkline_io::http::client;
 
 /// How long a member may take to answer (contract, appendix I).
-const WITHIN: Duration = Duration::from_secs(2);
+pub(crate) const WITHIN: Duration = Duration::from_secs(2);
+/// How often it is asked whether enough is known while nobody answers.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Asks `GET /patroni` of every one of these, at most two seconds. `enough` is asked after each answer whether the rest may be
-/// left out; those have no word then.
+/// Asks `GET /patroni` of every one of these, at most two seconds and no longer than `within`. `enough` is asked again and
+/// again whether the rest may be left out; whoever has not answered by then counts as silent.
 pub(crate) async fn ask(
     members: BTreeMap<MemberName, Option<ApiUrl>>,
+    within: Duration,
     enough: impl Fn(&BTreeMap<MemberName, PeerWord>) -> bool,
 ) -> BTreeMap<MemberName, PeerWord> {
+    let mut end = pin!(sleep(within.min(WITHIN)));
     let mut words = BTreeMap::new();
     let mut asked = JoinSet::new();
     let mut waiting = BTreeSet::new();
@@ -40,24 +45,45 @@ pub(crate) async fn ask(
         }
     }
     while !enough(&words) {
-        match asked.join_next().await {
-            None => break,
-            Some(Ok((name, word))) => {
-                waiting.remove(&name);
-                tell(&name, &word);
-                words.insert(name, word);
-            }
-            // A question that ended without a word: its member stays among those that wait.
-            Some(Err(_)) => {}
+        tokio::select! {
+            answer = asked.join_next() => match answer {
+                None => break,
+                Some(Ok((name, word))) => {
+                    tell(&name, &word);
+                    waiting.remove(&name);
+                    words.insert(name, word);
+                }
+                // A question that ended without a word: its member stays among those that wait.
+                Some(Err(_)) => {}
+            },
+            () = sleep(LOOK_EVERY) => {}
+            () = &mut end => break,
         }
     }
-    if asked.is_empty() {
-        for name in waiting {
-            let cause = "asking it came to no end".to_owned();
-            words.insert(name, PeerWord::Silent(cause));
-        }
+    for name in waiting {
+        let word = PeerWord::Silent("it was not waited for any longer".to_owned());
+        tell(&name, &word);
+        words.insert(name, word);
     }
     words
+}
+
+/// Whether anybody answers there, whatever the answer is.
+pub(crate) async fn is_anybody_there(url: &ApiUrl, within: Duration) -> bool {
+    let asked = async {
+        let (address, host) = resolve(&url.host, url.port).await.ok()?;
+        match client::get(address, &host, &url.path, None, within).await {
+            // A status line without headers is Patroni's answer to this question.
+            Ok(_) | Err(client::Trouble::Http(_) | client::Trouble::Body(_)) => Some(()),
+            Err(
+                client::Trouble::Refused
+                | client::Trouble::TimedOut(_)
+                | client::Trouble::Connection(_)
+                | client::Trouble::Tls(_),
+            ) => None,
+        }
+    };
+    matches!(timeout(within, asked).await, Ok(Some(())))
 }
 
 async fn one(url: &ApiUrl) -> PeerWord {

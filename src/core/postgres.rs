@@ -4,13 +4,13 @@
 
 use std::fmt;
 
-use crate::wire::history::HistoryLine;
 use crate::{Lsn, MemberName, Moment, SystemId, Timeline};
 
 pub mod compare;
 pub mod conninfo;
 pub mod control;
 pub mod files;
+mod history;
 pub mod lock_file;
 pub mod options_file;
 pub mod parameters;
@@ -21,6 +21,7 @@ pub mod verdict;
 pub mod version;
 
 pub use control::{ControlData, ControlState};
+pub use history::HistoryFile;
 pub use lock_file::{LockFile, PostmasterStatus};
 pub use version::MajorVersion;
 
@@ -222,16 +223,6 @@ pub struct Slot {
     pub confirmed: Option<Lsn>,
     /// Whether the WAL it needs is gone (`wal_status` is `lost`).
     pub lost: bool,
-}
-
-/// What a timeline's history file (`%08X.history`) says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HistoryFile {
-    /// The timeline it is the history of.
-    pub timeline: Timeline,
-    /// The timelines that ended before it, oldest first, without leaders; the last one with when the file was
-    /// written, ISO 8601 with the local offset.
-    pub lines: Vec<HistoryLine>,
 }
 
 /// Which database this is and how it may have to be started: what initdb and pg_basebackup leave behind.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
@@ -28,6 +28,21 @@ pub fn now() -> Moment {
 )]
 pub fn wall() -> jiff::Timestamp {
     jiff::Timestamp::now()
+}
+
+/// A time as people here write it: ISO 8601 with microseconds (left out where there are none) and the local offset.
+#[must_use]
+pub fn local(time: SystemTime) -> String {
+    let Ok(time) = jiff::Timestamp::try_from(time) else {
+        return String::new();
+    };
+    let local = time.to_zoned(jiff::tz::TimeZone::system());
+    let format = if local.subsec_nanosecond() / 1000 == 0 {
+        "%Y-%m-%dT%H:%M:%S%:z"
+    } else {
+        "%Y-%m-%dT%H:%M:%S.%6f%:z"
+    };
+    local.strftime(format).to_string()
 }
 
 /// A timer on CLOCK_BOOTTIME: after a suspend it rings at once, where tokio's own would sleep on.

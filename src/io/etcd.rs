@@ -10,6 +10,7 @@ use std::time::Duration;
 use etcd_client::{Client, Error, EventType, GetOptions, WatchOptions, WatchStream};
 use tokio::time::timeout;
 use trunkline_core::cluster::KeyValue;
+use trunkline_core::config::router::{self as config, Etcd};
 use trunkline_core::follow::{Change, Header, Outcome, Trouble};
 use trunkline_core::keys::Prefix;
 use trunkline_core::proof::LeaseLeft;
@@ -64,6 +65,22 @@ pub struct Access {
     pub tls: Option<Arc<Tls>>,
     /// User and password, where etcd asks for them.
     pub user: Option<(String, String)>,
+}
+
+impl Access {
+    /// All endpoints of a configuration; `tls` is for those that speak it.
+    #[must_use]
+    pub fn all(etcd: &Etcd, tls: Option<&Arc<Tls>>) -> Vec<Self> {
+        let password = etcd.password.as_ref().map(|it| it.reveal().to_owned());
+        let user = etcd.username.clone().zip(password);
+        let access = |endpoint: &config::Endpoint| Self {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            tls: tls.filter(|_| endpoint.tls).cloned(),
+            user: user.clone(),
+        };
+        etcd.endpoints.iter().map(access).collect()
+    }
 }
 
 /// A client of one endpoint.

@@ -139,7 +139,7 @@ pub fn start(
     let shelf = state.map(|directory| Shelf::new(directory, &cluster.name));
     let feed = feed::start(
         Prefix::new(&cluster.namespace, &cluster.scope),
-        access(&cluster, &certificates),
+        Access::all(&cluster.etcd, certificates.etcd.as_ref()),
         shelf,
         tasks,
     )?;
@@ -180,23 +180,6 @@ pub fn start(
             .await;
     });
     Ok(running)
-}
-
-fn access(cluster: &Cluster, certificates: &Certificates) -> Vec<Access> {
-    let etcd = &cluster.etcd;
-    let user = etcd
-        .username
-        .clone()
-        .zip(etcd.password.as_ref().map(|it| it.reveal().to_owned()));
-    etcd.endpoints
-        .iter()
-        .map(|endpoint| Access {
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            tls: certificates.etcd.clone().filter(|_| endpoint.tls),
-            user: user.clone(),
-        })
-        .collect()
 }
 
 struct Control {
@@ -264,7 +247,8 @@ impl Control {
         if let Some(certificates) = certificates {
             // A proof that lives is not given up for another way to ask REST APIs.
             if self.cluster.etcd != cluster.etcd {
-                self.feed.moved(access(&cluster, &certificates));
+                self.feed
+                    .moved(Access::all(&cluster.etcd, certificates.etcd.as_ref()));
             }
             self.poll.meet_with(certificates.rest);
         }

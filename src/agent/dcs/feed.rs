@@ -7,6 +7,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use trunkline_core::cluster::ClusterView;
 use trunkline_core::follow::{Change, EndpointId, Follow, Header, Trouble};
 use trunkline_core::keys::Prefix;
+use trunkline_core::wire::config::DynamicConfig;
 use trunkline_core::{MemberName, Observed};
 use trunkline_io::clock;
 use trunkline_io::etcd::{Access, Drive};
@@ -45,11 +46,19 @@ enum Order {
 pub(super) fn start(
     prefix: Prefix,
     me: MemberName,
+    config: DynamicConfig,
     endpoints: Vec<Access>,
     wake: Arc<Notify>,
     tasks: &Tasks,
 ) -> std::io::Result<(watch::Receiver<Arc<Seen>>, Orders)> {
-    let follow = Follow::new(prefix.clone(), endpoints.len(), clock::now()).without_proof();
+    let now = clock::now();
+    let known = ClusterView {
+        config,
+        ..ClusterView::default()
+    };
+    let follow = Follow::new(prefix.clone(), endpoints.len(), now)
+        .without_proof()
+        .remembering(known, now);
     let drive = Drive::new(prefix, follow, endpoints)?;
     let (orders_in, orders) = mpsc::channel(ORDERS);
     let (shown, seen) = watch::channel(Arc::new(see(&drive)));

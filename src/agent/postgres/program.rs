@@ -155,9 +155,25 @@ pub async fn run(
     output: Output,
     patience: &Patience,
 ) -> Result<Vec<u8>, ProgramError> {
+    run_telling(command, output, patience, |_| ()).await
+}
+
+/// The same; `began` is told the number of the process, which is its process group's too.
+///
+/// # Errors
+/// As of [`run`].
+pub async fn run_telling(
+    command: Command,
+    output: Output,
+    patience: &Patience,
+    began: impl FnOnce(u32),
+) -> Result<Vec<u8>, ProgramError> {
     let program = name(&command);
     let mut last = Lines::default();
     let mut group = Group::start(command, &program)?;
+    if let Some(pid) = group.child.id() {
+        began(pid);
+    }
     let stdout = group.child.stdout.take();
     let stderr = group.child.stderr.take();
     let mut kept = Vec::new();

@@ -11,6 +11,7 @@ use trunkline_core::cluster::{ClusterView, Initialize, Lock};
 use trunkline_core::ha::Write;
 use trunkline_core::keys::{Key, Prefix};
 use trunkline_core::lease::{Acquisition, Held, Keeping, Lease, Renewal, Written};
+use trunkline_core::wire::config::DynamicConfig;
 use trunkline_core::{Lsn, Moment, Scope, SystemId};
 use trunkline_io::clock;
 use trunkline_io::etcd::Access;
@@ -57,6 +58,7 @@ impl Bench {
         let dcs = dcs::start(
             prefix(),
             name.into(),
+            DynamicConfig::default(),
             endpoints,
             Arc::clone(&wake),
             &self.tasks,

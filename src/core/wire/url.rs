@@ -42,6 +42,18 @@ pub struct ApiUrl {
     pub path: String,
 }
 
+impl Host {
+    /// A host as a configuration names it, without brackets: an address, a directory, or else a name.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        match text.parse() {
+            Ok(address) => Self::Ip(address),
+            Err(_) if text.starts_with('/') => Self::Socket(text.to_owned()),
+            Err(_) => Self::Name(text.to_owned()),
+        }
+    }
+}
+
 impl ConnUrl {
     /// Reads a URL.
     ///

@@ -14,6 +14,7 @@ SELECT pg_catalog.json_build_object(
   'timeline', CASE WHEN NOT r.recovers
     THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint
     WHEN w.latest_end_lsn IS NOT NULL THEN w.received_tli END,
+  'checkpoint_timeline', CASE WHEN NOT r.recovers THEN (SELECT timeline_id FROM pg_control_checkpoint()) END,
   'flushed', CASE WHEN NOT r.recovers THEN pg_current_wal_flush_lsn() - '0/0' END,
   'received', CASE WHEN r.recovers THEN greatest(pg_last_wal_receive_lsn(), w.written_lsn) - '0/0' END,
   'replayed', CASE WHEN r.recovers THEN pg_last_wal_replay_lsn() - '0/0' END,
@@ -50,6 +51,7 @@ pub(super) fn read(answer: &str) -> Result<Database, serde_json::Error> {
         started: answer.started,
         in_recovery: answer.in_recovery,
         timeline: answer.timeline.map(Timeline),
+        checkpoint_timeline: answer.checkpoint_timeline.map(Timeline),
         flushed: lsn(answer.flushed),
         received: lsn(answer.received),
         replayed: lsn(answer.replayed),
@@ -75,6 +77,7 @@ struct Answer {
     started: String,
     in_recovery: bool,
     timeline: Option<u32>,
+    checkpoint_timeline: Option<u32>,
     flushed: Option<u64>,
     received: Option<u64>,
     replayed: Option<u64>,

@@ -1,0 +1,217 @@
+//! This node's PostgreSQL as jobs see it: each job is a few steps with what `postgres` offers, in a fixed order.
+//!
+//! Whether a job is right to do now is core's; here it is done, and its end told.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use trunkline_core::config::agent::{Agent, Settings};
+use trunkline_core::ha::{Job, JobOutcome};
+use trunkline_core::postgres::MajorVersion;
+use trunkline_core::wire::config::DynamicConfig;
+use trunkline_io::clock;
+use trunkline_io::shutdown::Tasks;
+
+use crate::api::Ask;
+use crate::postgres::binaries::Binaries;
+use crate::postgres::callbacks::{Callbacks, Event};
+use crate::postgres::dynamic;
+use crate::postgres::files::Files;
+use crate::postgres::launch::Launcher;
+use crate::postgres::postmaster::Running;
+use crate::postgres::query::{Heartbeat, Target};
+
+mod applying;
+mod making;
+mod mending;
+mod running;
+
+/// How long a question of the REST API to PostgreSQL may take: what is answered must be answered within two seconds.
+const REST_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Why a job failed, in a sentence; or that it was given up.
+#[derive(Debug)]
+enum Unfinished {
+    Failed(String),
+    Cancelled,
+}
+
+impl<E: std::error::Error> From<E> for Unfinished {
+    fn from(error: E) -> Self {
+        Self::Failed(with_causes(&error))
+    }
+}
+
+type Finished = Result<JobOutcome, Unfinished>;
+
+/// This node's PostgreSQL.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    agent: Arc<Agent>,
+    files: Files,
+    launcher: Launcher,
+    callbacks: Callbacks,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    settings: Arc<Settings>,
+    /// What PostgreSQL and its files were last given; nothing is known of one that was found running.
+    applied: Option<Arc<Settings>>,
+    pending_restart: BTreeMap<String, (String, String)>,
+    /// The dynamic configuration that the data directory remembers.
+    kept: Option<DynamicConfig>,
+}
+
+impl Instance {
+    /// PostgreSQL as `agent` names it, with these settings to be in force.
+    pub(crate) fn new(agent: Arc<Agent>, settings: Arc<Settings>, tasks: &Tasks) -> Self {
+        Self {
+            files: Files::new(Arc::clone(&agent)),
+            launcher: Launcher::this_binary(),
+            callbacks: Callbacks::new(tasks.clone(), agent.scope.clone()),
+            agent,
+            state: Mutex::new(State {
+                settings,
+                applied: None,
+                pending_restart: BTreeMap::new(),
+                kept: None,
+            }),
+        }
+    }
+
+    /// Other settings are to be in force; or the same ones are to be applied once more.
+    pub(crate) fn set(&self, settings: Arc<Settings>) {
+        let mut state = self.state();
+        state.settings = settings;
+        state.applied = None;
+    }
+
+    /// Whether PostgreSQL was not given the settings yet.
+    pub(crate) fn is_reload_due(&self) -> bool {
+        let state = self.state();
+        state.applied.as_ref() != Some(&state.settings)
+    }
+
+    /// Parameters that wait for a restart, with the value in force and the configured one.
+    pub(crate) fn pending_restart(&self) -> BTreeMap<String, (String, String)> {
+        self.state().pending_restart.clone()
+    }
+
+    /// Has the data directory remember this dynamic configuration, unless it does.
+    pub(crate) fn keep(&self, dynamic: &DynamicConfig) {
+        let mut state = self.state();
+        if state.kept.as_ref() == Some(dynamic) {
+            return;
+        }
+        // Tried once: what stands in the way now is not gone in a moment.
+        state.kept = Some(dynamic.clone());
+        if let Err(error) = dynamic::write(&self.agent.data_dir, dynamic) {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Does a job to its end. `running` is the postmaster that was seen last.
+    pub(crate) async fn carry_out(
+        &self,
+        job: Job,
+        running: Option<Running>,
+        cancel: CancellationToken,
+    ) -> JobOutcome {
+        let finished = match &job {
+            Job::Bootstrap => self.bootstrap(&cancel).await,
+            Job::PutAside => self.put_aside(running, &cancel).await,
+            Job::Clone(upstream) => self.clone_from(upstream, &cancel).await,
+            Job::Start(mode, within) => self.start(mode, *within, &cancel).await,
+            Job::Stop(stop) => self.stop(running, *stop, &cancel).await,
+            Job::Promote => self.promote(&cancel).await,
+            Job::Follow(upstream) => self.follow(upstream.as_ref()).await,
+            Job::CheckRewind(upstream) => self.check_rewind(upstream, &cancel).await,
+            Job::Rewind(upstream) => self.rewind(upstream, &cancel).await,
+            Job::CrashRecovery => self.recover(&cancel).await,
+            Job::Wipe => self.wipe(running).await,
+            Job::Checkpoint => self.checkpoint().await,
+            Job::Reload => self.reload().await,
+            Job::Slots(changes) => self.change_slots(changes).await,
+        };
+        match finished {
+            Ok(outcome) => outcome,
+            Err(Unfinished::Failed(words)) => JobOutcome::Failed(words),
+            Err(Unfinished::Cancelled) => JobOutcome::Cancelled,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.state().settings)
+    }
+
+    fn binaries(&self) -> Binaries<'_> {
+        Binaries::of(&self.agent)
+    }
+
+    /// The version of PostgreSQL, which must be the data directory's.
+    async fn version(&self) -> Result<MajorVersion, Unfinished> {
+        Ok(self.binaries().version_for(&self.agent.data_dir).await?)
+    }
+
+    fn target(&self, settings: &Settings) -> Target {
+        Target::local(&self.agent, settings)
+    }
+
+    fn call(&self, event: Event, role: &str) {
+        self.callbacks.call(&self.settings().callbacks, event, role);
+    }
+}
+
+/// The dynamic configuration that the data directory remembers.
+pub(crate) fn kept(agent: &Agent) -> Option<DynamicConfig> {
+    dynamic::read(&agent.data_dir).unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        None
+    })
+}
+
+/// Whoever asks PostgreSQL for the REST API, over a connection of its own.
+pub(crate) fn asker(agent: &Agent, settings: &Settings) -> Ask {
+    let heartbeat = Heartbeat::new(Target::local(agent, settings), "Patroni restapi");
+    let heartbeat = Arc::new(tokio::sync::Mutex::new(heartbeat));
+    Arc::new(move || {
+        let heartbeat = Arc::clone(&heartbeat);
+        Box::pin(async move {
+            let deadline = clock::now().after(REST_PATIENCE);
+            heartbeat.lock().await.ask(deadline).await
+        })
+    })
+}
+
+/// An error with what caused it, where it does not say so itself.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !words.contains(&text) {
+            words.push_str(": ");
+            words.push_str(&text);
+        }
+        cause = error.source();
+    }
+    words
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(words) => f.write_str(words),
+            Self::Cancelled => f.write_str("it was given up"),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Making a data directory: a new cluster, a copy of a member; and putting one aside.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use trunkline_core::ha::{JobOutcome, Mode, Stop};
+use trunkline_core::postgres::conninfo::Conninfo;
+use trunkline_core::postgres::{Identity, Upstream};
+use trunkline_io::clock;
+
+use super::applying::failed;
+use super::{Finished, Instance, Unfinished};
+use crate::postgres::callbacks::Event;
+use crate::postgres::clone::{self, Source};
+use crate::postgres::postmaster::Running;
+use crate::postgres::program::Patience;
+use crate::postgres::query::Heartbeat;
+use crate::postgres::unfinished;
+use crate::postgres::{backups, bootstrap, control, roles, wipe};
+
+/// How long the roles may take.
+const ROLES: Duration = Duration::from_secs(30);
+/// How often a cluster that recovers after the operator's own method is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a question may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long PostgreSQL gets to end at once.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+impl Instance {
+    /// Makes a new cluster: files, a first start, roles, the operator's script.
+    pub(super) async fn bootstrap(&self, cancel: &CancellationToken) -> Finished {
+        let Some(how) = &self.agent.bootstrap else {
+            let words = "patroni.yml has no bootstrap section".to_owned();
+            return Err(Unfinished::Failed(words));
+        };
+        let data = &self.agent.data_dir;
+        let patience = Patience::endless(cancel);
+        match &how.method {
+            None => {
+                let initdb = self.binaries().path("initdb");
+                let superuser = &self.agent.superuser;
+                bootstrap::initdb(&initdb, data, &how.initdb, superuser, &patience).await?;
+                let _changed = self.files.append_hba(&how.pg_hba)?;
+            }
+            Some(method) => {
+                bootstrap::custom(method, &self.agent.scope, data, &patience).await?;
+                let _changed = backups::restore(&self.agent)?;
+            }
+        }
+        let within = self.settings().start_timeout;
+        let started = self.start_quietly(&Mode::Primary, within, cancel).await?;
+        if started != JobOutcome::Done {
+            self.out_of_recovery(&patience).await?;
+        }
+        self.fill(how.post_init.as_deref(), &patience).await?;
+        let control = control::read(&self.binaries(), data).await?;
+        unfinished::finish(data)?;
+        self.call(Event::Start, "primary");
+        Ok(JobOutcome::Made(Identity {
+            system_id: control.system_id,
+            timeline: control.timeline,
+        }))
+    }
+
+    /// Roles, and the operator's script between the superuser and the others (contract H.1).
+    async fn fill(&self, script: Option<&str>, patience: &Patience) -> Result<(), Unfinished> {
+        let target = self.target(&self.settings());
+        let by = || clock::now().after(ROLES);
+        roles::superuser(&target, &self.agent, by())
+            .await
+            .map_err(failed("creating the superuser"))?;
+        if let Some(script) = script {
+            let superuser = &self.agent.superuser;
+            let host = target.host();
+            let conninfo = Conninfo::of(superuser)
+                .set("dbname", &self.agent.database)
+                .set("host", &host)
+                .set("port", &self.agent.port)
+                .to_text(self.version().await?);
+            let passfile = self
+                .files
+                .write_pgpass(superuser, &[&host], self.agent.port)?;
+            bootstrap::post_init(script, &conninfo, passfile.as_deref(), patience).await?;
+        }
+        roles::others(&target, &self.agent, by())
+            .await
+            .map_err(failed("creating the users for replication and pg_rewind"))
+    }
+
+    /// Waits until a cluster of the operator's own method has recovered to where it is to.
+    async fn out_of_recovery(&self, patience: &Patience) -> Result<(), Unfinished> {
+        let mut heartbeat = Heartbeat::new(self.target(&self.settings()), "Patroni heartbeat");
+        loop {
+            let answer = heartbeat.ask(clock::now().after(PATIENCE)).await;
+            if answer.is_ok_and(|database| !database.in_recovery) {
+                return Ok(());
+            }
+            if patience.cancel.is_cancelled() {
+                return Err(Unfinished::Cancelled);
+            }
+            if self.still_running(None)?.is_none() {
+                let words = "PostgreSQL ended while it was recovering: its own log says why";
+                return Err(Unfinished::Failed(words.to_owned()));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Copies a running member.
+    pub(super) async fn clone_from(
+        &self,
+        upstream: &Upstream,
+        cancel: &CancellationToken,
+    ) -> Finished {
+        let settings = self.settings();
+        let version = self.binaries().version().await?;
+        let user = &self.agent.replication;
+        let conninfo = Conninfo::of(user)
+            .set("dbname", &self.agent.database)
+            .set("host", &upstream.host)
+            .set("port", &upstream.port)
+            .to_text(version);
+        self.files.make_directories(&settings)?;
+        let hosts = [upstream.host.as_str()];
+        let passfile = self.files.write_pgpass(user, &hosts, upstream.port)?;
+        let source = Source {
+            scope: &self.agent.scope,
+            data: &self.agent.data_dir,
+            pg_basebackup: &self.binaries().path("pg_basebackup"),
+            options: &settings.basebackup,
+            conninfo: &conninfo,
+            passfile: passfile.as_deref(),
+        };
+        clone::clone(
+            source,
+            &settings.replica_methods,
+            &Patience::endless(cancel),
+        )
+        .await?;
+        let _changed = backups::restore(&self.agent)?;
+        Ok(JobOutcome::Done)
+    }
+
+    /// Puts a data directory whose bootstrap failed aside.
+    pub(super) async fn put_aside(
+        &self,
+        running: Option<Running>,
+        cancel: &CancellationToken,
+    ) -> Finished {
+        self.end_at_once(running, cancel).await?;
+        let aside = wipe::put_aside(&self.agent.data_dir)?;
+        tracing::warn!("the data directory was put aside: {}", aside.display());
+        Ok(JobOutcome::Done)
+    }
+
+    /// Removes what is in the data directory. That this is allowed was decided (A5).
+    pub(super) async fn wipe(&self, running: Option<Running>) -> Finished {
+        self.end_at_once(running, &CancellationToken::new()).await?;
+        tracing::warn!("emptying {}", self.agent.data_dir.display());
+        wipe::wipe(&self.agent.data_dir)?;
+        Ok(JobOutcome::Done)
+    }
+
+    async fn end_at_once(
+        &self,
+        running: Option<Running>,
+        cancel: &CancellationToken,
+    ) -> Result<(), Unfinished> {
+        let how = Stop {
+            immediate: true,
+            checkpoint: false,
+            deadline: Some(clock::now().after(AT_ONCE)),
+        };
+        self.stop(running, how, cancel).await.map(drop)
+    }
+}

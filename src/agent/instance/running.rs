@@ -1,0 +1,205 @@
+//! Starting, stopping and promoting.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use trunkline_core::ha::{JobOutcome, Mode, Stop};
+use trunkline_core::postgres::ControlData;
+use trunkline_core::postgres::parameters::Raised;
+use trunkline_io::clock;
+
+use super::{Finished, Instance, Unfinished};
+use crate::postgres::binaries::Binaries;
+use crate::postgres::callbacks::Event;
+use crate::postgres::postmaster::{self, Found, Running};
+use crate::postgres::program::{self, Output, Patience};
+use crate::postgres::query::{Heartbeat, Session};
+use crate::postgres::start::{self, Start, Started};
+use crate::postgres::stop::{self, Stopped};
+use crate::postgres::{backups, control, promote};
+
+/// How long the CHECKPOINT before a stop may take before the stop goes on without its end.
+const CHECKPOINT: Duration = Duration::from_secs(60);
+/// How long the operator's script before a stop may take.
+const BEFORE_STOP: Duration = Duration::from_secs(60);
+/// How long a promotion may take.
+const PROMOTION: Duration = Duration::from_secs(300);
+
+impl Instance {
+    /// Writes the configuration and starts PostgreSQL.
+    pub(super) async fn start(
+        &self,
+        mode: &Mode,
+        within: Duration,
+        cancel: &CancellationToken,
+    ) -> Finished {
+        let outcome = self.start_quietly(mode, within, cancel).await?;
+        let role = match mode {
+            Mode::Primary => "primary",
+            Mode::Standby(_) => "replica",
+        };
+        self.call(Event::Start, role);
+        Ok(outcome)
+    }
+
+    /// The same without telling anybody.
+    pub(super) async fn start_quietly(
+        &self,
+        mode: &Mode,
+        within: Duration,
+        cancel: &CancellationToken,
+    ) -> Finished {
+        let settings = self.settings();
+        let version = self.version().await?;
+        let control = self.control_for(mode).await?;
+        self.files.make_directories(&settings)?;
+        let files = &self.files;
+        let written = files.write_for(&settings, mode, version, control.as_ref());
+        let written = written.await?;
+        for warning in &written.warnings {
+            tracing::warn!("{warning}");
+        }
+        let arguments = self.files.command_line(&settings, control.as_ref());
+        let what = Start {
+            data: &self.agent.data_dir,
+            postgres: &self.binaries().path("postgres"),
+            arguments: &arguments,
+        };
+        let patience = Patience::of(cancel, within);
+        let outcome = match start::start(&self.launcher, what, &patience).await? {
+            Started::Ready(_) | Started::Closed(_) => JobOutcome::Done,
+            Started::Still(_) => JobOutcome::StillStarting,
+            Started::Cancelled(_) => return Err(Unfinished::Cancelled),
+            Started::Ended => {
+                let words = "PostgreSQL ended while it was starting: its own log says why";
+                return Err(Unfinished::Failed(words.to_owned()));
+            }
+        };
+        if outcome == JobOutcome::Done {
+            let _changed = backups::save(&self.agent)?;
+        }
+        let mut state = self.state();
+        state.pending_restart = written.raised.iter().map(pending).collect();
+        state.applied = Some(settings);
+        Ok(outcome)
+    }
+
+    /// A standby must be started with as much of some things as its primary has.
+    async fn control_for(&self, mode: &Mode) -> Result<Option<ControlData>, Unfinished> {
+        match mode {
+            Mode::Primary => Ok(None),
+            Mode::Standby(_) => {
+                let binaries = Binaries::of(&self.agent);
+                Ok(Some(control::read(&binaries, &self.agent.data_dir).await?))
+            }
+        }
+    }
+
+    /// Stops PostgreSQL, however long that takes unless there is a deadline.
+    pub(super) async fn stop(
+        &self,
+        running: Option<Running>,
+        how: Stop,
+        cancel: &CancellationToken,
+    ) -> Finished {
+        let Some(running) = self.still_running(running)? else {
+            return self.nothing_left().await;
+        };
+        if how.checkpoint && !how.immediate {
+            self.checkpoint_before_stop(how).await;
+        }
+        if !how.immediate {
+            self.before_stop(how, cancel).await;
+        }
+        let outcome = match stop::stop(&running, how, cancel).await? {
+            Stopped::InOrder => JobOutcome::Done,
+            Stopped::Immediately | Stopped::Killed => return self.nothing_left().await,
+            Stopped::Cancelled => return Err(Unfinished::Cancelled),
+        };
+        self.call(Event::Stop, "demoted");
+        Ok(outcome)
+    }
+
+    /// The postmaster that was seen, or the one that runs.
+    pub(super) fn still_running(
+        &self,
+        running: Option<Running>,
+    ) -> Result<Option<Running>, Unfinished> {
+        if let Some(running) = running.filter(|running| !running.is_gone()) {
+            return Ok(Some(running));
+        }
+        match postmaster::find(&self.agent.data_dir)? {
+            Found::Postmaster(running) => Ok(Some(running)),
+            Found::Nobody | Found::Stranger(_) | Found::SingleUser(_) => Ok(None),
+        }
+    }
+
+    /// The postmaster is gone: ends what it may have left behind, so that nothing acknowledges anything any more.
+    async fn nothing_left(&self) -> Finished {
+        let postgres = self.binaries().path("postgres");
+        let name = postgres.file_name().unwrap_or(postgres.as_os_str());
+        start::end_orphans(name, &self.agent.data_dir).await?;
+        self.call(Event::Stop, "demoted");
+        Ok(JobOutcome::Done)
+    }
+
+    /// So that the shutdown's own checkpoint has little left to do. What comes of it changes nothing.
+    async fn checkpoint_before_stop(&self, how: Stop) {
+        let by = clock::now().after(CHECKPOINT);
+        let by = how.deadline.map_or(by, |deadline| by.min(deadline));
+        if let Err(silence) = self.run_checkpoint(by).await {
+            tracing::warn!("CHECKPOINT before the stop: {silence}");
+        }
+    }
+
+    async fn before_stop(&self, how: Stop, cancel: &CancellationToken) {
+        let settings = self.settings();
+        let Some(script) = &settings.before_stop else {
+            return;
+        };
+        let by = clock::now().after(BEFORE_STOP);
+        let patience = Patience {
+            cancel: cancel.clone(),
+            deadline: how.deadline.map_or(by, |deadline| by.min(deadline)),
+        };
+        let ran = match program::split("postgresql.before_stop", script) {
+            Ok(command) => program::run(command, Output::Logged, &patience)
+                .await
+                .map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ran {
+            tracing::warn!("postgresql.before_stop: {error}");
+        }
+    }
+
+    /// Takes PostgreSQL out of recovery.
+    pub(super) async fn promote(&self, cancel: &CancellationToken) -> Finished {
+        let settings = self.settings();
+        let patience = Patience::of(cancel, PROMOTION);
+        if let Some(script) = &settings.pre_promote {
+            promote::pre_promote(script, &patience).await?;
+        }
+        let mut heartbeat = Heartbeat::new(self.target(&settings), "Patroni heartbeat");
+        let pg_ctl = self.binaries().path("pg_ctl");
+        promote::promote(&pg_ctl, &self.agent.data_dir, &mut heartbeat, &patience).await?;
+        self.call(Event::RoleChange, "primary");
+        Ok(JobOutcome::Done)
+    }
+
+    /// Runs CHECKPOINT, which may take long.
+    pub(super) async fn run_checkpoint(
+        &self,
+        by: trunkline_core::Moment,
+    ) -> Result<(), trunkline_core::postgres::Silence> {
+        let target = self.target(&self.settings());
+        let options = "-c statement_timeout=0";
+        let mut session = Session::open(&target, "Patroni heartbeat", options, by).await?;
+        session.run("CHECKPOINT", by).await
+    }
+}
+
+fn pending(raised: &Raised) -> (String, (String, String)) {
+    let values = (raised.used.clone(), raised.configured.clone());
+    (raised.name.to_owned(), values)
+}

@@ -1,0 +1,255 @@
+//! Looking at PostgreSQL: its process, its directory, its control file, its own word. No choices.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use trunkline_core::config::agent::{Agent, Settings};
+use trunkline_core::ha::{InFlight, Job};
+use trunkline_core::postgres::{
+    ControlData, DataDirectory, Database, HistoryFile, Postmaster, Silence,
+};
+use trunkline_core::{Moment, Observed, SystemId, Timeline};
+use trunkline_io::clock;
+use trunkline_io::shutdown::Tasks;
+
+use crate::postgres::binaries::Binaries;
+use crate::postgres::postmaster::{self, Found, Running};
+use crate::postgres::query::{Heartbeat, Target};
+use crate::postgres::{control, directory, history};
+
+/// What the heartbeat's connection calls itself: people find it under that name in `pg_stat_activity`.
+const APPLICATION: &str = "Patroni heartbeat";
+
+/// What PostgreSQL was seen to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    /// Its data directory.
+    pub(crate) data: DataDirectory,
+    /// The identifier of what is in it.
+    pub(crate) system_id: Option<SystemId>,
+    /// The history of its timeline, of a primary.
+    pub(crate) history_file: Option<HistoryFile>,
+    /// Its control file.
+    pub(crate) control: Observed<ControlData, String>,
+    /// Its postmaster.
+    pub(crate) postmaster: Postmaster,
+    /// Its own word.
+    pub(crate) database: Observed<Database, Silence>,
+}
+
+/// Looks at PostgreSQL, and keeps what was seen of it last.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    agent: Arc<Agent>,
+    wake: Arc<Notify>,
+    tasks: Tasks,
+    heartbeat: Heartbeat,
+    process: Process,
+    database: Observed<Database, Silence>,
+    control: Observed<ControlData, String>,
+    system_id: Option<SystemId>,
+    history: Option<HistoryFile>,
+}
+
+/// The postmaster, as it was found.
+#[derive(Debug)]
+enum Process {
+    Down(Moment),
+    Up(Running, Moment),
+}
+
+impl Observer {
+    /// Nothing seen yet. `wake` is notified when the postmaster ends.
+    pub(crate) fn new(
+        agent: Arc<Agent>,
+        settings: &Settings,
+        wake: Arc<Notify>,
+        tasks: Tasks,
+    ) -> Self {
+        let now = clock::now();
+        let target = Target::local(&agent, settings);
+        Self {
+            heartbeat: Heartbeat::new(target, APPLICATION),
+            agent,
+            wake,
+            tasks,
+            process: Process::Down(now),
+            database: Observed::Unknown {
+                since: now,
+                cause: Silence::NotAsked,
+            },
+            control: Observed::Unknown {
+                since: now,
+                cause: "it was not read yet".to_owned(),
+            },
+            system_id: None,
+            history: None,
+        }
+    }
+
+    /// Other settings are in force.
+    pub(crate) fn retarget(&mut self, settings: &Settings) {
+        self.heartbeat
+            .retarget(Target::local(&self.agent, settings));
+    }
+
+    /// Forgets whose data it is: a job may have changed that.
+    pub(crate) fn forget(&mut self) {
+        self.system_id = None;
+    }
+
+    /// The running postmaster.
+    pub(crate) fn running(&self) -> Option<&Running> {
+        match &self.process {
+            Process::Up(running, _) => Some(running),
+            Process::Down(_) => None,
+        }
+    }
+
+    /// Looks at everything. PostgreSQL gets `patience` to answer; it is not asked again if its last answer was asked for
+    /// after `fresh`.
+    pub(crate) async fn look(
+        &mut self,
+        job: Option<&InFlight>,
+        fresh: Moment,
+        patience: Duration,
+    ) -> Seen {
+        let trouble = self.look_for_postmaster();
+        self.ask_database(fresh, patience).await;
+        let data = match trouble {
+            None => directory::observe(&self.agent),
+            Some(words) => DataDirectory::Unusable(words),
+        };
+        self.read_control(&data, job).await;
+        self.read_history();
+        Seen {
+            data,
+            system_id: self.system_id.clone(),
+            history_file: self.history.clone(),
+            control: self.control.clone(),
+            postmaster: match &self.process {
+                Process::Down(since) => Postmaster::Down { since: *since },
+                Process::Up(running, since) => Postmaster::Up {
+                    pid: running.pid(),
+                    since: *since,
+                },
+            },
+            database: self.database.clone(),
+        }
+    }
+
+    /// Whether the postmaster that was there still is, or one is there now. What keeps that from being told is returned.
+    fn look_for_postmaster(&mut self) -> Option<String> {
+        let now = clock::now();
+        if let Process::Up(running, _) = &self.process {
+            if !running.is_gone() {
+                return None;
+            }
+            tracing::warn!(pid = running.pid(), "the postmaster is gone");
+            self.process = Process::Down(now);
+            self.heartbeat.close();
+        }
+        match postmaster::find(&self.agent.data_dir) {
+            Ok(Found::Postmaster(running)) => {
+                self.wake_at_the_end_of(&running);
+                self.process = Process::Up(running, now);
+                None
+            }
+            Ok(Found::Nobody | Found::Stranger(_) | Found::SingleUser(_)) => None,
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    fn wake_at_the_end_of(&self, running: &Running) {
+        let (running, wake) = (running.clone(), Arc::clone(&self.wake));
+        let end = self.tasks.ending().clone();
+        self.tasks.spawn("postmaster", async move {
+            if end.run_until_cancelled(running.gone()).await.is_some() {
+                wake.notify_one();
+            }
+        });
+    }
+
+    async fn ask_database(&mut self, fresh: Moment, patience: Duration) {
+        let asked = clock::now();
+        let answer = match &self.process {
+            Process::Down(_) => Err(Silence::NotAsked),
+            Process::Up(_, since) => match self.database.fresh() {
+                Some((_, asked)) if asked >= fresh && asked >= *since => return,
+                Some(_) | None => self.heartbeat.ask(asked.after(patience)).await,
+            },
+        };
+        match answer {
+            Ok(answer) => self.database.answered(answer, asked),
+            Err(cause) => {
+                let known = std::mem::replace(&mut self.database, nothing(asked));
+                self.database = known.unanswered(cause, asked);
+            }
+        }
+    }
+
+    /// The control file is read while PostgreSQL does not speak for itself, and while a job changes it.
+    async fn read_control(&mut self, data: &DataDirectory, job: Option<&InFlight>) {
+        if !matches!(data, DataDirectory::Present { .. }) {
+            self.system_id = None;
+            return;
+        }
+        let changes = |flight: &InFlight| matches!(flight.job, Job::Stop(_) | Job::Promote);
+        let speaks = self.database.fresh().is_some() && !job.is_some_and(changes);
+        if speaks && self.system_id.is_some() {
+            return;
+        }
+        let asked = clock::now();
+        match control::read(&Binaries::of(&self.agent), &self.agent.data_dir).await {
+            Ok(control) => {
+                self.system_id = Some(control.system_id.clone());
+                self.control.answered(control, asked);
+            }
+            Err(error) => {
+                let nothing = Observed::Unknown {
+                    since: asked,
+                    cause: String::new(),
+                };
+                let known = std::mem::replace(&mut self.control, nothing);
+                self.control = known.unanswered(error.to_string(), asked);
+            }
+        }
+    }
+
+    /// The history of the timeline a primary is on; it never changes.
+    fn read_history(&mut self) {
+        let primary = self
+            .database
+            .fresh()
+            .map(|(database, _)| database)
+            .filter(|database| !database.in_recovery);
+        let timeline = primary.and_then(|database| database.timeline);
+        let Some(timeline) = timeline.filter(|timeline| *timeline > Timeline(1)) else {
+            self.history = None;
+            return;
+        };
+        if self.history.as_ref().map(|history| history.timeline) == Some(timeline) {
+            return;
+        }
+        self.history = match history::read(&self.wal(), timeline) {
+            Ok(history) => Some(history),
+            Err(error) => {
+                tracing::warn!("{error}");
+                None
+            }
+        };
+    }
+
+    fn wal(&self) -> PathBuf {
+        self.agent.data_dir.join("pg_wal")
+    }
+}
+
+const fn nothing(now: Moment) -> Observed<Database, Silence> {
+    Observed::Unknown {
+        since: now,
+        cause: Silence::NotAsked,
+    }
+}
