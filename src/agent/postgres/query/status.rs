@@ -14,7 +14,7 @@ SELECT pg_catalog.json_build_object(
   'timeline', CASE WHEN NOT r.recovers
     THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint
     WHEN w.latest_end_lsn IS NOT NULL THEN w.received_tli END,
-  'checkpoint_timeline', CASE WHEN NOT r.recovers THEN (SELECT timeline_id FROM pg_control_checkpoint()) END,
+  'checkpoint_timeline', (SELECT timeline_id FROM pg_control_checkpoint()),
   'flushed', CASE WHEN NOT r.recovers THEN pg_current_wal_flush_lsn() - '0/0' END,
   'received', CASE WHEN r.recovers THEN greatest(pg_last_wal_receive_lsn(), w.written_lsn) - '0/0' END,
   'replayed', CASE WHEN r.recovers THEN pg_last_wal_replay_lsn() - '0/0' END,

@@ -1,6 +1,13 @@
 //! A PostgreSQL for one test: its directory, its arguments, its end.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a test's own configuration that is none fails the test"
+)]
+
 use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,6 +20,9 @@ use trunkline_agent::postgres::program::Patience;
 use trunkline_agent::postgres::query::{Place, Target};
 use trunkline_agent::postgres::start::{self, Start, Started};
 use trunkline_agent::postgres::stop;
+use trunkline_core::config::agent::{Agent, Credentials, Settings, understand};
+use trunkline_core::config::layers::Layer;
+use trunkline_io::yaml;
 use trunkline_support::ports::Loopback;
 
 /// What nothing here takes as long as.
@@ -75,6 +85,52 @@ impl Cluster {
     /// The port it listens on.
     pub(crate) const fn port(&self) -> u16 {
         5432
+    }
+
+    /// The configuration of an agent for it.
+    pub(crate) fn agent(&self) -> Agent {
+        let text = format!(
+            "{{scope: demo, name: pg-1, etcd3: {{hosts: 127.0.0.1}}, restapi: {{listen: '{host}:8008'}},
+               postgresql: {{listen: '{host}:{port}', data_dir: '{data}', pgpass: '{folder}/pgpass', bin_dir: '{bin}'}}}}",
+            host = self.host(),
+            port = self.port(),
+            data = self.data().display(),
+            folder = self.folder().display(),
+            bin = bin().display(),
+        );
+        let (tree, problems) = yaml::parse("patroni.yml", &text).expect("it is YAML");
+        let file = "patroni.yml".to_owned();
+        let read = |_: &str| None;
+        let passwords = [
+            ("PATRONI_SUPERUSER_USERNAME", "postgres"),
+            ("PATRONI_SUPERUSER_PASSWORD", "s3cret '\\ super"),
+            ("PATRONI_REPLICATION_USERNAME", "replicator"),
+            ("PATRONI_REPLICATION_PASSWORD", "s3cret '\\ copy"),
+            ("PATRONI_REWIND_USERNAME", "rewinder"),
+            ("PATRONI_REWIND_PASSWORD", "s3cret '\\ rewind"),
+        ];
+        let environment = passwords.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let (agent, _) = understand(
+            &[Layer { file, tree }],
+            &environment.into(),
+            &read,
+            problems,
+        )
+        .expect("it is a configuration");
+        agent
+    }
+
+    /// Where a user asks it.
+    pub(crate) fn target_of(&self, user: &Credentials) -> Target {
+        Target::local_as(&self.agent(), &Settings::default(), user)
+    }
+
+    /// A shell script to be run by its path.
+    pub(crate) fn script(&self, name: &str, text: &str) -> Result<String> {
+        let path = self.folder().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n"))?;
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o755))?;
+        Ok(path.to_string_lossy().into_owned())
     }
 
     /// Where its superuser asks it.

@@ -13,6 +13,7 @@ use trunkline_agent::postgres::launch;
 
 mod asking;
 mod cluster;
+mod making;
 mod running;
 
 /// A test: its name and what it does.
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         Ok(Some(code)) => return code,
         Ok(None) => {}
     }
-    let trials = [asking::TESTS, running::TESTS]
+    let trials = [asking::TESTS, making::TESTS, running::TESTS]
         .concat()
         .into_iter()
         .map(|(name, test)| {
