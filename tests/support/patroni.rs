@@ -1,6 +1,8 @@
-//! A cluster of real Patroni nodes on loopback, the ways to break it, and what it says of itself.
+//! A cluster of nodes on loopback, run by the real Patroni or by agents of ours, the ways to break it, and what it
+//! says of itself.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +17,13 @@ use crate::parts::Parts;
 use crate::wait::until;
 use crate::workdir::WorkDir;
 
+mod ctl;
 mod node;
+mod program;
 mod wishes;
+pub use ctl::patronictl;
 pub use node::Node;
+pub use program::Program;
 
 /// initdb, two base backups and three Python start-ups, on two busy cores.
 const START: Duration = Duration::from_secs(180);
@@ -47,6 +53,8 @@ pub struct Settings {
     pub tls: Option<Secured>,
     /// Tags of the nodes, by position; none where there are fewer.
     pub tags: Vec<Map<String, Value>>,
+    /// What runs the nodes, by position; Patroni where there are fewer.
+    pub programs: Vec<Program>,
 }
 
 /// What a cluster behind TLS is made of.
@@ -73,11 +81,19 @@ impl Default for Settings {
             ssl: false,
             tls: None,
             tags: Vec::new(),
+            programs: Vec::new(),
         }
     }
 }
 
 impl Settings {
+    /// The same with every node run by this agent of ours.
+    #[must_use]
+    pub fn run_by(mut self, agent: &Path) -> Self {
+        self.programs = vec![Program::Ours(agent.to_owned()); usize::from(self.nodes)];
+        self
+    }
+
     /// How long the leader lock lives without a refresh.
     #[must_use]
     pub fn lease(&self) -> Duration {

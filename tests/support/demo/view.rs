@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
+use trunkline_support::patroni::patronictl;
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
 
@@ -24,7 +25,7 @@ pub(crate) fn things_to_try(stand: &Stand, router: &Router) -> Result<()> {
         .nodes()
         .first()
         .context("the cluster has no node")?;
-    let patronictl = stand.parts.python.with_file_name("patronictl");
+    let patronictl = patronictl(&stand.parts);
     println!("\nIn another terminal:");
     println!("  the primary   {}", psql(ports.write.port()));
     println!("  a replica     {}", psql(ports.read.port()));

@@ -1,4 +1,4 @@
-//! One node: its patroni.yml, its Patroni process, and the PostgreSQL that Patroni runs.
+//! One node: its patroni.yml, the Patroni or agent of ours that runs it, and the PostgreSQL that this runs.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::{FIRST_HOST, Secured, Settings};
+use super::{FIRST_HOST, Program, Secured, Settings};
 use crate::http;
 use crate::network::{Network, Place};
 use crate::parts::{Account, Parts};
@@ -27,6 +27,7 @@ pub struct Node {
     rest: SocketAddr,
     home: PathBuf,
     place: Place,
+    program: Program,
     process: Option<Process>,
     parts: Parts,
     workdir: Arc<WorkDir>,
@@ -44,11 +45,14 @@ impl Node {
         let name = format!("pg-{}", number + 1);
         let host = FIRST_HOST + number;
         let home = workdir.folder(&name, parts.account.as_ref())?;
+        let program = settings.programs.get(usize::from(number)).cloned();
+        let program = program.unwrap_or_default();
         let node = Self {
             postgresql: network.free(host, 5432)?,
             rest: network.free(host, 8008)?,
             home,
             place: network.place(host)?,
+            program: program.reachable(workdir)?,
             process: None,
             parts: parts.clone(),
             workdir: Arc::clone(workdir),
@@ -125,10 +129,22 @@ impl Node {
         Ok(())
     }
 
+    /// What runs it.
+    #[must_use]
+    pub const fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Has another program run it from its next start on.
+    pub fn change_program(&mut self, program: Program) -> Result<()> {
+        self.program = program.reachable(&self.workdir)?;
+        Ok(())
+    }
+
     /// Starts its Patroni, which starts PostgreSQL when it sees fit.
     pub fn start(&mut self) -> Result<()> {
-        let mut command = self.parts.command(&self.parts.python, &self.home);
-        command.args(["-m", "patroni"]).arg(self.config_file());
+        let config = self.config_file();
+        let mut command = self.program.command(&self.parts, &self.home, &config);
         let account = self.parts.account.as_ref();
         self.process = Some(Process::start_at(
             &self.place,
@@ -142,9 +158,22 @@ impl Node {
 
     /// Its Patroni, to signal, freeze or thaw it.
     pub fn patroni(&mut self) -> Result<&mut Process> {
+        let program = self.program.name();
         self.process
             .as_mut()
-            .with_context(|| format!("Patroni of {} does not run", self.name))
+            .with_context(|| format!("{program} of {} does not run", self.name))
+    }
+
+    /// Ends its Patroni at once (SIGKILL); its PostgreSQL runs on, with nobody to mind it.
+    pub fn kill_agent(&mut self) -> Result<()> {
+        self.patroni()?.kill()?;
+        self.process = None;
+        Ok(())
+    }
+
+    /// The whole log of its Patroni and its PostgreSQL.
+    pub fn log(&mut self) -> Result<String> {
+        self.patroni()?.log()
     }
 
     /// Whether its Patroni runs.
@@ -224,7 +253,10 @@ impl Node {
     pub fn with_log(&self, failure: anyhow::Error) -> anyhow::Error {
         match &self.process {
             Some(process) => process.with_log(&failure),
-            None => failure.context(format!("Patroni of {} does not run", self.name)),
+            None => {
+                let program = self.program.name();
+                failure.context(format!("{program} of {} does not run", self.name))
+            }
         }
     }
 
