@@ -1,4 +1,4 @@
-//! The router before a real cluster: etcd, PostgreSQL and Patroni as people run them.
+//! The router before a real cluster, etcd, PostgreSQL and Patroni as people run them; and our agents in Patroni's place.
 //!
 //! One module a situation. They share one cluster (see `shared`) and take turns with it, since three
 //! nodes and a fault are all that two cores can carry. Faults of machines and of the network have a cluster of
@@ -6,6 +6,17 @@
 //! something comes to an end; figures are `make figures`' business.
 
 mod address_recycled;
+mod agent_bootstrap;
+mod agent_etcd_gone;
+mod agent_killed;
+mod agent_mixed;
+mod agent_node_killed;
+mod agent_node_vanishes;
+mod agent_patronictl;
+mod agent_postgresql_killed;
+mod agent_stopped;
+mod agent_switchover;
+mod agents;
 mod cancel;
 mod certificates;
 mod etcd_frozen;

@@ -80,6 +80,22 @@ faults! {
     AddressRecycled = "another cluster at the leader's address",
     /// SIGKILL to one of two routers.
     RouterKilled = "one of two routers killed",
+    /// A switchover of a cluster of our agents.
+    OursSwitchover = "ours: planned switchover",
+    /// SIGKILL to the primary's postmaster, minded by our agent.
+    OursPostgresqlKilled = "ours: primary's PostgreSQL killed",
+    /// SIGKILL to our leading agent, which is started again within its lease.
+    OursAgentKilled = "ours: leading agent killed and back in time",
+    /// SIGKILL to our leading agent and its PostgreSQL at once.
+    OursNodeKilled = "ours: leader's agent and PostgreSQL killed",
+    /// SIGTERM to our leading agent.
+    OursStopped = "ours: leading agent stopped",
+    /// Packets to and from the machine of our leading agent are dropped.
+    OursNodeVanishes = "ours: leader's machine vanishes",
+    /// SIGSTOP to all of etcd until the leader has given up, and SIGCONT.
+    OursEtcdFrozen = "ours: etcd frozen for longer than a lease",
+    /// A switchover from Patroni to our agent, and back.
+    MixedSwitchovers = "Patroni to ours and back, switched over",
 }
 
 impl Fault {

@@ -10,6 +10,8 @@ use crate::wait::until;
 
 /// Between two attempts to write: what a figure is off by at most.
 const PAUSE: Duration = Duration::from_millis(10);
+/// What a server that neither takes nor refuses a write may cost.
+const ONE_WRITE: Duration = Duration::from_secs(1);
 
 /// Until a session of which nobody asks anything ends.
 pub async fn session_ends(session: &Sql, bound: Duration) -> Result<Duration> {
@@ -37,6 +39,21 @@ pub async fn first_write(servers: &[SocketAddr], bound: Duration) -> Result<Dura
     }
     let last = last.context("there is no server to write to")?;
     Err(last.context(format!("no write within {bound:?}")))
+}
+
+/// When within `time` the last write was begun that `server` took; `None` if it took none.
+pub async fn last_write(server: SocketAddr, time: Duration) -> Option<Duration> {
+    let began = Instant::now();
+    let mut last = None;
+    while began.elapsed() < time {
+        let begun = began.elapsed();
+        let bound = time.saturating_sub(begun).min(ONE_WRITE);
+        if let Ok(Ok(())) = tokio::time::timeout(bound, write(server, bound)).await {
+            last = Some(begun);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    last
 }
 
 async fn write(server: SocketAddr, bound: Duration) -> Result<()> {

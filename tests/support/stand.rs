@@ -65,6 +65,26 @@ impl Stand {
         Self::before(settings, etcd, parts, network, workdir).await
     }
 
+    /// Starts three etcd members and the nodes, and does not wait for these.
+    pub async fn begin(settings: Settings) -> Result<Self> {
+        let (parts, workdir) = (Parts::find()?, Arc::new(WorkDir::new()?));
+        let network: Box<dyn Network> = Box::new(Loopback::lease()?);
+        let etcd = Etcd::start(3, &parts, &*network, &workdir).await?;
+        let mut patroni =
+            Patroni::prepare(settings, &etcd.endpoints(), &parts, &*network, &workdir)?;
+        for node in patroni.nodes_mut() {
+            node.start()?;
+        }
+        Ok(Self {
+            patroni,
+            etcd,
+            parts,
+            network,
+            workdir,
+            routers: AtomicU8::new(0),
+        })
+    }
+
     async fn before(
         settings: Settings,
         etcd: Etcd,

@@ -1,0 +1,41 @@
+//! All of etcd stands still: the leader cannot prove its lock, and takes no write when its lease may be over.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use trunkline_support::faults::Fault;
+use trunkline_support::moments::last_write;
+use trunkline_support::postgres::Sql;
+
+use crate::agents::{on_our_cluster, ready_router};
+use crate::shared::{LOGIN, STEADY, clients, measured};
+
+const FAULT: Fault = Fault::OursEtcdFrozen;
+
+#[test]
+fn without_etcd_the_last_write_is_acknowledged_before_the_lease_can_end() -> Result<()> {
+    on_our_cluster(async |stand, _| {
+        let mut router = ready_router(stand).await?;
+        let clients = clients(FAULT, stand, &router).await?;
+        let leader = stand.patroni.leader().await?;
+        let primary = stand.patroni.node(&leader)?.postgresql();
+        let lease = stand.patroni.settings().lease();
+
+        stand.etcd.freeze()?;
+        let last = last_write(primary, lease + Duration::from_secs(2)).await;
+        let last = last.context("it took no write")?;
+        ensure!(
+            last < lease,
+            "a write was taken {last:?} after the last word of etcd, the lease is {lease:?}"
+        );
+        // Nor is it given up much earlier than it has to be.
+        ensure!(last > lease / 4, "the last write was taken after {last:?}");
+        let sql = Sql::connect(primary, LOGIN).await?;
+        let standby: bool = sql.one("SELECT pg_is_in_recovery()").await?;
+        ensure!(standby, "{leader} takes writes again");
+        stand.etcd.thaw()?;
+        stand.patroni.wait_steady(STEADY).await?;
+        measured(FAULT, clients, stand, &mut router).await?;
+        Ok(())
+    })
+}

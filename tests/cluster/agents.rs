@@ -1,0 +1,81 @@
+//! The cluster of our own agents, each on a host that can be cut off, frozen and killed, and what its tests share.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Result, ensure};
+use trunkline_support::etcd::Store;
+use trunkline_support::netns::Wire;
+use trunkline_support::patroni::Settings;
+use trunkline_support::router::Router;
+use trunkline_support::stand::Stand;
+
+use crate::shared::{BINARY, CLUSTER, STEADY};
+
+/// The agent under test.
+pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_trunkline-agent");
+
+static OURS: Mutex<Option<(Wire, Stand)>> = Mutex::new(None);
+
+/// Runs `test` at the hub of a wire with a cluster of our agents on it, steady and with all its members up.
+///
+/// As with the other clusters a test that fails takes it along, and all tests take turns.
+pub(crate) fn on_our_cluster(
+    test: impl AsyncFnOnce(&mut Stand, &Wire) -> Result<()> + Send,
+) -> Result<()> {
+    let _turn = CLUSTER.blocking_lock();
+    let shared = OURS.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let (wire, stand) = match shared {
+        Some((wire, stand)) => (wire, Some(stand)),
+        None => (Wire::lay()?, None),
+    };
+    let stand = wire.run(async || {
+        let mut stand = match stand {
+            Some(stand) => stand,
+            None => Stand::start_on(Box::new(wire.clone()), settings()).await?,
+        };
+        stand.patroni.wait_steady(STEADY).await?;
+        test(&mut stand, &wire).await?;
+        Ok(stand)
+    })?;
+    *OURS.lock().unwrap_or_else(PoisonError::into_inner) = Some((wire, stand));
+    Ok(())
+}
+
+/// Shorter than Patroni allows.
+pub(crate) fn settings() -> Settings {
+    let settings = Settings {
+        ttl: 5,
+        loop_wait: 1,
+        retry_timeout: 1,
+        ..Settings::default()
+    };
+    settings.run_by(Path::new(AGENT))
+}
+
+/// A router that has found a primary and replicas.
+pub(crate) async fn ready_router(stand: &Stand) -> Result<Router> {
+    let mut router = stand.router(Path::new(BINARY)).await?;
+    router.wait_ready(&["write", "read"], STEADY).await?;
+    Ok(router)
+}
+
+/// The leader key's name.
+pub(crate) fn leader_key(stand: &Stand) -> String {
+    format!("/service/{}/leader", stand.patroni.settings().scope)
+}
+
+/// The tenure: which revision made the leader key.
+pub(crate) async fn tenure(store: &mut Store, stand: &Stand) -> Result<Option<i64>> {
+    store.made_at(&leader_key(stand)).await
+}
+
+/// Fails unless somebody else than `before` leads.
+pub(crate) async fn somebody_else_leads(before: &str, stand: &Stand) -> Result<String> {
+    let leader = stand.patroni.leader().await?;
+    ensure!(
+        leader != before,
+        "{before} leads again, there was no failover"
+    );
+    Ok(leader)
+}
