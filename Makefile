@@ -18,10 +18,12 @@ OPEN_FILES := ulimit -Sn $$(ulimit -Hn)
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
 
-demo: ## three etcd members, three Patroni nodes and the router, live (CHECK=1: unattended check)
+# AGENT=patroni has Patroni run the nodes, as `make demo` did before there was an agent.
+demo: ## three etcd members, three nodes and the router, live (CHECK=1: unattended check; AGENT=patroni: Patroni's nodes)
 	@$(SETUP)
-	cargo build --package trunkline --bin trunkline --package trunkline-support --bin trunkline-demo
-	@exec $(TARGET)/debug/trunkline-demo --router $(TARGET)/debug/trunkline $(if $(CHECK),--check)
+	cargo build --package trunkline --bin trunkline --bin trunkline-agent --package trunkline-support --bin trunkline-demo
+	@exec $(TARGET)/debug/trunkline-demo --router $(TARGET)/debug/trunkline $(if $(CHECK),--check) \
+		$(if $(filter patroni,$(AGENT)),,--agent $(TARGET)/debug/trunkline-agent)
 
 # Cluster tests take both cores of a small machine: one test program after another, as cargo does.
 test: ## everything, real clusters included; at the end, what each fault cost

@@ -41,15 +41,14 @@ pub async fn first_write(servers: &[SocketAddr], bound: Duration) -> Result<Dura
     Err(last.context(format!("no write within {bound:?}")))
 }
 
-/// When within `time` the last write was begun that `server` took; `None` if it took none.
+/// When within `time` the last write was acknowledged by `server`; `None` if none was.
 pub async fn last_write(server: SocketAddr, time: Duration) -> Option<Duration> {
     let began = Instant::now();
     let mut last = None;
     while began.elapsed() < time {
-        let begun = began.elapsed();
-        let bound = time.saturating_sub(begun).min(ONE_WRITE);
+        let bound = time.saturating_sub(began.elapsed()).min(ONE_WRITE);
         if let Ok(Ok(())) = tokio::time::timeout(bound, write(server, bound)).await {
-            last = Some(begun);
+            last = Some(began.elapsed());
         }
         tokio::time::sleep(PAUSE).await;
     }

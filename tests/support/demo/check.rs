@@ -1,10 +1,11 @@
 //! `make demo CHECK=1`: a switchover and a killed primary under a steady set of writers, and
-//! whether any client saw what none should see.
+//! whether any client saw what none should see. With our agents also a switchover while the cluster is hardly made,
+//! and a node killed whole.
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use trunkline_support::patroni::streaming;
+use anyhow::{Context, Result, ensure};
+use trunkline_support::patroni::{Program, streaming};
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
 use trunkline_support::wait::until;
@@ -21,13 +22,26 @@ const READS: usize = 20;
 const STEADY: Duration = Duration::from_secs(120);
 const LOGIN: Duration = Duration::from_secs(10);
 const CALM: Duration = Duration::from_secs(2);
-const LISTENERS: [&str; 3] = ["write", "read", "sync"];
+/// A cluster that is hardly made takes its first writes.
+const FIRST: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(stand: &mut Stand, router: &mut Router) -> Result<Verdict> {
     let mut faults = Vec::new();
+    let ours = matches!(stand.patroni.nodes(), [node, ..] if *node.program() != Program::Patroni);
+    if ours {
+        router.wait_ready(&["write"], FIRST).await?;
+        let leader = stand.patroni.leader().await?;
+        println!("check: {leader} leads, and nobody has been waited for");
+        heading();
+        faults.extend(hardly_made(stand, router).await?);
+    }
 
     let leader = steady(stand, router).await?;
-    println!("check: {leader} leads, both replicas stream, one of them synchronously");
+    let (how, standby) = match stand.patroni.settings().synchronous_mode {
+        true => ("both replicas stream", ", one of them synchronously"),
+        false => ("both replicas stream", ""),
+    };
+    println!("check: {leader} leads, {how}{standby}");
     writer::prepare(stand.patroni.node(&leader)?.postgresql()).await?;
     faults.extend(wrong_reads("at rest", stand, router).await?);
 
@@ -44,6 +58,18 @@ pub(crate) async fn run(stand: &mut Stand, router: &mut Router) -> Result<Verdic
     faults.extend(finish("kill", &mut writers, stand, router).await?);
     faults.extend(judge("primary killed", writers, stand).await?);
 
+    if ours {
+        let leader = stand.patroni.leader().await?;
+        let mut writers = start_writers("node", stand, router).await?;
+        let node = stand.patroni.node_mut(&leader)?;
+        // The agent first: it must not be the one to give the lock back.
+        node.kill_agent()?;
+        node.kill_postgresql()?;
+        writers.all_writing_again(STEADY).await?;
+        faults.extend(finish("dead node", &mut writers, stand, router).await?);
+        faults.extend(judge("node killed whole", writers, stand).await?);
+    }
+
     if faults.is_empty() {
         println!("check: nothing refused, nothing lost, nothing on a wrong node");
         return Ok(Verdict::Fine);
@@ -54,10 +80,34 @@ pub(crate) async fn run(stand: &mut Stand, router: &mut Router) -> Result<Verdic
     Ok(Verdict::Off)
 }
 
+/// A switchover while the candidates do not stream yet: it waits for one or is refused, and loses nothing.
+async fn hardly_made(stand: &mut Stand, router: &mut Router) -> Result<Vec<String>> {
+    let leader = stand.patroni.leader().await?;
+    writer::prepare(stand.patroni.node(&leader)?.postgresql()).await?;
+    let mut writers = start_writers("bootstrap", stand, router).await?;
+    let candidate = stand
+        .patroni
+        .nodes()
+        .iter()
+        .find(|node| node.name() != leader)
+        .map(|node| node.name().to_owned())
+        .context("there is one node only")?;
+    if let Err(refusal) = stand.patroni.switchover(&candidate).await {
+        println!("check: {refusal:#}");
+    }
+    writers.all_writing_again(STEADY).await?;
+    steady(stand, router).await?;
+    judge("hardly made", writers, stand).await
+}
+
 async fn steady(stand: &mut Stand, router: &mut Router) -> Result<String> {
     let leader = stand.patroni.wait_steady(STEADY).await?;
+    let listeners: &[&str] = match stand.patroni.settings().synchronous_mode {
+        true => &["write", "read", "sync"],
+        false => &["write", "read"],
+    };
     router
-        .wait_ready(&LISTENERS, Duration::from_secs(30))
+        .wait_ready(listeners, Duration::from_secs(30))
         .await?;
     Ok(leader)
 }
@@ -136,23 +186,27 @@ fn row(phase: &str, report: &Report, lost: usize) {
 /// port), while the cluster is steady.
 async fn wrong_reads(when: &str, stand: &Stand, router: &Router) -> Result<Vec<String>> {
     let ports = router.ports();
+    let synchronous = stand.patroni.settings().synchronous_mode;
     // Which replica is the synchronous one is told by etcd a moment after the cluster is steady, and Patroni may still
     // choose another: what it says has to be the same before and after the look.
-    let what = "the sync port leads to the synchronous standby, and that stays the same";
+    let what = "the ports lead to the replicas there are, and these stay the same";
     until(what, Duration::from_secs(15), async || {
         let before = stand.patroni.seen().await?;
         let (replicas, standbys) = (
             streaming(&before, "replica"),
             streaming(&before, "sync_standby"),
         );
-        let landed = stand.landing(ports.sync, LOGIN).await?;
-        ensure!(
-            standbys.contains(&landed),
-            "it leads to {landed}, not to {standbys:?}"
-        );
-        let replicas = [replicas, standbys.clone()].concat();
+        let mut looks = vec![(ports.read, [replicas, standbys.clone()].concat())];
+        if synchronous {
+            let landed = stand.landing(ports.sync, LOGIN).await?;
+            ensure!(
+                standbys.contains(&landed),
+                "it leads to {landed}, not to {standbys:?}"
+            );
+            looks.push((ports.sync, standbys.clone()));
+        }
         let mut wrong = Vec::new();
-        for (port, allowed) in [(ports.read, &replicas), (ports.sync, &standbys)] {
+        for (port, allowed) in looks {
             for _ in 0..READS {
                 let landed = stand.landing(port, LOGIN).await?;
                 if !allowed.contains(&landed) {

@@ -19,12 +19,15 @@ use trunkline_support::stand::Stand;
 mod check;
 mod view;
 
-/// Shows a trunkline binary before a real cluster: three etcd members and three Patroni nodes.
+/// Shows a trunkline binary before a real cluster: three etcd members and three nodes.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The router to show.
     #[arg(long, default_value = "target/debug/trunkline")]
     router: PathBuf,
+    /// The agent that runs the nodes; Patroni does if none is named.
+    #[arg(long)]
+    agent: Option<PathBuf>,
     /// Check it unattended instead of showing it.
     #[arg(long)]
     check: bool,
@@ -60,18 +63,34 @@ enum Verdict {
 
 async fn demo(arguments: &Arguments) -> Result<Verdict> {
     let ports = chosen_ports()?;
-    let settings = Settings {
-        synchronous_mode: true,
-        ..Settings::default()
+    let settings = settings(arguments.agent.as_deref());
+    let runner = match &arguments.agent {
+        Some(_) => "trunkline-agent",
+        None => "Patroni",
     };
-    println!("demo: starting three etcd members and three Patroni nodes (about 20 s) …");
-    let mut stand = Stand::start(settings).await?;
+    println!("demo: starting three etcd members and three nodes run by {runner} …");
+    let mut stand = match arguments.agent {
+        // The check begins while two of the nodes are not there yet.
+        Some(_) if arguments.check => Stand::begin(settings).await?,
+        Some(_) | None => Stand::start(settings).await?,
+    };
     let mut router = start_router(&arguments.router, ports, &stand).await?;
     if arguments.check {
         return check::run(&mut stand, &mut router).await;
     }
     view::things_to_try(&stand, &router)?;
     view::watch(&mut router, std::io::stdout().is_terminal()).await
+}
+
+/// Our agents have no synchronous mode yet.
+fn settings(agent: Option<&Path>) -> Settings {
+    match agent {
+        Some(agent) => Settings::default().run_by(agent),
+        None => Settings {
+            synchronous_mode: true,
+            ..Settings::default()
+        },
+    }
 }
 
 async fn start_router(binary: &Path, ports: Ports, stand: &Stand) -> Result<Router> {

@@ -29,6 +29,12 @@ pub(crate) fn things_to_try(stand: &Stand, router: &Router) -> Result<()> {
     println!("\nIn another terminal:");
     println!("  the primary   {}", psql(ports.write.port()));
     println!("  a replica     {}", psql(ports.read.port()));
+    if !stand.patroni.settings().synchronous_mode {
+        println!(
+            "  port {}     is empty: trunkline-agent has no synchronous mode yet (AGENT=patroni make demo has one)",
+            ports.sync.port()
+        );
+    }
     println!("  where am I?   select inet_server_addr(), pg_is_in_recovery();");
     println!(
         "  stats page    http://{}/   (also /stats.json, /metrics)",
