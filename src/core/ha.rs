@@ -31,6 +31,7 @@ pub mod standing;
 mod starting;
 mod switchover;
 mod upkeep;
+mod words;
 
 pub use action::{Action, Decision, Job, JobEnd, JobOutcome, Mode, Outcome, Stop, Write};
 pub use decide::{decide, settled};

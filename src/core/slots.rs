@@ -168,7 +168,7 @@ fn is_to_go(node: &Node<'_>, wanted: &BTreeMap<String, Want>, slot: &Slot) -> bo
         Some(want) => slot.lost || (slot.xmin && !want.active && !node.leads),
         None => {
             let published = node.view.status.slots.contains_key(&slot.name);
-            let kept = node.leads && node.everywhere && node.remembered.contains(&slot.name);
+            let kept = node.everywhere && node.remembered.contains(&slot.name);
             (published || node.known.contains(&slot.name)) && !kept
         }
     }

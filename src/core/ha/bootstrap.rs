@@ -92,6 +92,9 @@ fn put_aside(s: &Snapshot) -> Decision {
 }
 
 fn give_up(s: &Snapshot) -> Decision {
+    if s.fresh().is_some() && s.claim() != Claim::Mine {
+        return Decision::now(s, Action::Exit(FAILED), Reason::BootstrapFailed);
+    }
     Decision::now(
         s,
         Action::Write(Write::UnclaimInitialize),

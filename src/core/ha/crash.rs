@@ -42,6 +42,11 @@ pub(super) fn leader(s: &Snapshot, control: Option<&ControlData>) -> Decision {
             Takers::None => {}
         }
     }
+    // Without word from etcd this long, a primary would have to stop again at once.
+    if s.certain().is_some_and(|held| s.now >= held.demote_at()) {
+        let start = Job::Start(Mode::Standby(None), s.me.start_timeout);
+        return Decision::now(s, Action::Begin(start), Reason::StartingReadOnly);
+    }
     if led {
         let start = Job::Start(
             Mode::Primary,
@@ -55,7 +60,10 @@ pub(super) fn leader(s: &Snapshot, control: Option<&ControlData>) -> Decision {
 
 /// Without it: what diverged is mended, then it is started as a standby.
 pub(super) fn follower(s: &Snapshot, leader: Option<&MemberName>) -> Decision {
-    let upstream = leader.and_then(|leader| s.to_follow(leader));
+    let upstream = match leader {
+        Some(leader) => s.to_follow(leader),
+        None => s.followed(),
+    };
     let start = Job::Start(Mode::Standby(upstream), s.me.start_timeout);
     if let Some(again) = s.backs_off(&start).filter(|again| s.now < *again) {
         return rest(s, Reason::FailedToStart).by(again);

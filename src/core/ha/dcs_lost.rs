@@ -68,7 +68,7 @@ fn stop(s: &Snapshot, deadline: Moment) -> Decision {
 
 /// Who leads is not known.
 fn without_a_view(s: &Snapshot) -> Decision {
-    let start = Job::Start(Mode::Standby(None), s.me.start_timeout);
+    let start = Job::Start(Mode::Standby(s.followed()), s.me.start_timeout);
     match s.server() {
         // Read-only and on its own, so that it can be read from; of no data that may be another cluster's (A5).
         Server::Down(_)

@@ -24,7 +24,7 @@ pub(super) fn decide(s: &Snapshot, leader: &MemberName) -> Decision {
 }
 
 fn standby(s: &Snapshot, leader: &MemberName) -> Decision {
-    if let Some(decision) = diverged::running(s, leader).or_else(|| misdirected(s, leader)) {
+    if let Some(decision) = misdirected(s, leader).or_else(|| diverged::running(s, leader)) {
         return decision;
     }
     if s.reload_due && s.may_begin(&Job::Reload) {

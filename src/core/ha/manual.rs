@@ -1,5 +1,7 @@
 //! A request in the failover key while nobody holds the lock: who goes, and who stands back (contract 5.7).
 
+use std::collections::BTreeSet;
+
 use super::race;
 use super::snapshot::{PeerWord, Snapshot};
 use super::standing::Server;
@@ -21,7 +23,16 @@ pub(super) fn candidate(s: &Snapshot) -> Option<Verdict> {
             .get(candidate)
             .is_some_and(|member| member.api.is_some() && !member.tags.nofailover());
         match s.peers.get(candidate) {
-            None if reachable => return Some(Verdict::Ask([candidate.clone()].into())),
+            // The others are asked with it: should it be silent, nobody has to be waited for again.
+            None if reachable => {
+                let contest = race::contest(s, database, false);
+                let mut whom = match election::judge(&contest) {
+                    Verdict::Ask(whom) => whom,
+                    Verdict::Stands | Verdict::Defers(_) => BTreeSet::new(),
+                };
+                whom.insert(candidate.clone());
+                return Some(Verdict::Ask(whom));
+            }
             Some(PeerWord::Says(document)) if election::promotable(document).is_some() => {
                 return Some(Verdict::Defers(Obstacle::Candidate(candidate.clone())));
             }

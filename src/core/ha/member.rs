@@ -62,10 +62,7 @@ pub fn wanted(s: &Snapshot) -> Member {
         member.state,
         Some(State::Running | State::Starting | State::Restarting)
     );
-    let quiet = matches!(
-        s.job_in_flight(),
-        None | Some(Job::Promote | Job::Slots(_) | Job::Reload | Job::Checkpoint)
-    );
+    let quiet = !matches!(s.job_in_flight(), Some(Job::Stop(_)));
     match s.server() {
         Server::Primary(database) if asked && quiet => {
             member.xlog_location = database.flushed;

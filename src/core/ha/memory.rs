@@ -16,6 +16,9 @@ use crate::postgres::ControlState;
 use crate::wire::member::Member;
 use crate::{Lsn, MemberName, Moment, Revision, Timeline, slots};
 
+/// For so long what was done is not done again because the view does not show it.
+const JUST_NOW: Duration = Duration::from_millis(500);
+
 /// For so long after its time a member's slot is still known to have been one.
 const A_DAY: Duration = Duration::from_secs(86_400);
 
@@ -50,6 +53,8 @@ pub struct Memory {
     pub bootstrap: Bootstrap,
     /// The tenure that was ended by letting go of the lock, and when: a view that still shows it is old.
     pub let_go: Option<(Revision, Moment)>,
+    /// What was done in etcd a moment ago.
+    pub did: Vec<(Action, Moment)>,
     /// When the member key was last written.
     pub published: Option<Moment>,
     /// When `status` was last written.
@@ -274,8 +279,23 @@ impl Memory {
         }
     }
 
+    /// Whether this was done in etcd so short a time ago that the view may not show it yet.
+    #[must_use]
+    pub fn did_just_now(&self, action: &Action, now: Moment) -> bool {
+        self.did
+            .iter()
+            .any(|(did, at)| now.since(*at) < JUST_NOW && did == action)
+    }
+
     /// What was carried out.
     fn did(&mut self, s: &Snapshot, decision: &Decision) {
+        self.did.retain(|(_, at)| s.now.since(*at) < JUST_NOW);
+        if matches!(
+            decision.action,
+            Action::Write(_) | Action::Acquire | Action::Release { .. }
+        ) {
+            self.did.push((decision.action.clone(), s.now));
+        }
         match &decision.action {
             Action::Release { .. } => {
                 self.giving_up = false;

@@ -41,7 +41,7 @@ pub(super) fn decide(s: &Snapshot) -> Option<Decision> {
 fn take(s: &Snapshot) -> Decision {
     let ours = s.is_uninitialized() || s.is_own_data() == Some(true);
     if ours && s.unbuilt().is_none() && s.untried(&Action::Acquire) {
-        Decision::now(s, Action::Acquire, Reason::TakingTheLock)
+        Decision::now(s, Action::Acquire, Reason::LeadingAgain)
     } else {
         rest(s, Reason::PrimaryWithoutLock)
     }

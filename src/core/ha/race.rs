@@ -33,7 +33,7 @@ fn primary(s: &Snapshot, database: &Database) -> Decision {
         .timeline
         .is_none_or(|mine| reached.is_some_and(|reached| mine < reached));
     if !old && s.unbuilt().is_none() && s.untried(&Action::Acquire) {
-        return Decision::now(s, Action::Acquire, Reason::TakingTheLock);
+        return Decision::now(s, Action::Acquire, Reason::LeadingAgain);
     }
     let stop = Stop {
         immediate: true,

@@ -136,6 +136,8 @@ pub enum Reason {
     Promoted,
     /// It could not be.
     PromotionFailed,
+    /// The lock is free, and a primary runs here.
+    LeadingAgain,
     /// The lock is free, and nobody has more right to it.
     TakingTheLock,
     /// Others are asked where they are.

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use super::action::{Action, Job, JobOutcome};
-use super::memory::Bootstrap;
 use super::snapshot::{InFlight, Snapshot};
 use crate::cluster::{ClusterView, Initialize, Lock};
 use crate::keys::Key;
@@ -14,7 +13,7 @@ use crate::postgres::{
 };
 use crate::wire::config::{DynamicConfig, SynchronousMode};
 use crate::wire::failover::Failover;
-use crate::wire::member::{Member, Role, State, Tags};
+use crate::wire::member::{Member, Tags};
 use crate::{Lsn, MemberName, Moment, Revision, Timeline, slots};
 
 /// Who holds the lock, for all that is known.
@@ -237,10 +236,11 @@ impl Snapshot {
         self.job.as_ref().map(|flight| &flight.job)
     }
 
-    /// Whether this action was not yet refused or left unanswered in this cycle.
+    /// Whether this action was not yet refused or left unanswered in this cycle, nor carried out a moment ago: a
+    /// view that does not show what was done must not have it done again and again.
     #[must_use]
     pub fn untried(&self, action: &Action) -> bool {
-        !self.refused.contains(action)
+        !self.refused.contains(action) && !self.memory.did_just_now(action, self.now)
     }
 
     /// Whether etcd can be asked, as far as this cycle knows.
@@ -349,6 +349,21 @@ impl Snapshot {
             .or_else(|| self.upstream(leader))
     }
 
+    /// Whom a standby here followed last: better than nobody while it is not known whom to follow.
+    #[must_use]
+    pub fn followed(&self) -> Option<Upstream> {
+        match &self.data {
+            DataDirectory::Present {
+                signal: true,
+                follows,
+                ..
+            } => follows.clone(),
+            DataDirectory::Present { .. } | DataDirectory::Empty | DataDirectory::Unusable(_) => {
+                None
+            }
+        }
+    }
+
     fn is_member(&self, name: &MemberName) -> bool {
         self.view
             .value()
@@ -406,94 +421,5 @@ impl Snapshot {
             Some(held) => held.ends().before(stop_budget(held.granted) / 10),
             None => self.now.after(stop_budget(self.config().ttl)),
         }
-    }
-
-    /// The state PostgreSQL here is in, in Patroni's words (contract 1.3).
-    #[must_use]
-    pub fn state(&self) -> State {
-        if let Some(state) = self.job_in_flight().and_then(state_during) {
-            return state;
-        }
-        let ended = self
-            .memory
-            .ended
-            .as_ref()
-            .map(|end| (&end.job, &end.outcome));
-        match (self.server(), ended) {
-            (Server::Primary(_) | Server::Standby(_) | Server::Silent(_), _) => State::Running,
-            (Server::Starting, _) => State::Starting,
-            (Server::ShuttingDown, Some((Job::Stop(_), JobOutcome::Failed(_)))) => {
-                State::StopFailed
-            }
-            (Server::ShuttingDown, _) => State::Stopping,
-            (_, Some((Job::Start(_, _), JobOutcome::Failed(_)))) => State::StartFailed,
-            (_, Some((Job::Bootstrap, JobOutcome::Failed(_)))) => State::InitdbFailed,
-            (Server::Down(_), _) if self.memory.crashed.is_some() => State::Crashed,
-            (Server::Down(_) | Server::Empty | Server::Unusable(_), _) => State::Stopped,
-        }
-    }
-
-    /// The role of this member, in Patroni's words (contract 1.2, members).
-    #[must_use]
-    pub fn role(&self) -> Role {
-        let leads = self.holder() == Holder::Me || self.memory.bootstrap != Bootstrap::No;
-        match self.server() {
-            Server::Empty | Server::Unusable(_) => Role::Uninitialized,
-            Server::Standby(_) => Role::Replica,
-            Server::Primary(_) if leads => Role::Primary,
-            // It is on its way down, or about to be.
-            Server::Primary(_) if matches!(self.job_in_flight(), Some(Job::Stop(_))) => {
-                Role::Demoted
-            }
-            Server::Primary(_) => Role::Primary,
-            Server::Down(_) | Server::Starting | Server::ShuttingDown | Server::Silent(_) => {
-                self.role_unasked(leads)
-            }
-        }
-    }
-
-    /// The role while PostgreSQL does not say it itself.
-    fn role_unasked(&self, leads: bool) -> Role {
-        let DataDirectory::Present {
-            signal,
-            backup_label,
-            ..
-        } = self.data
-        else {
-            return Role::Uninitialized;
-        };
-        let led = self
-            .control
-            .value()
-            .is_some_and(|control| match control.state {
-                ControlState::InProduction
-                | ControlState::ShutDown
-                | ControlState::ShuttingDown
-                | ControlState::InCrashRecovery
-                | ControlState::StartingUp => true,
-                ControlState::ShutDownInRecovery | ControlState::InArchiveRecovery => false,
-            });
-        match (signal || backup_label || !led, leads) {
-            (true, _) => Role::Replica,
-            (false, true) => Role::Primary,
-            (false, false) => Role::Demoted,
-        }
-    }
-}
-
-/// The state while a job is in flight, where the job says it better than PostgreSQL.
-fn state_during(job: &Job) -> Option<State> {
-    match job {
-        Job::Bootstrap => Some(State::InitializingNewCluster),
-        Job::Clone(_) => Some(State::CreatingReplica),
-        Job::Start(_, _) => Some(State::Starting),
-        Job::Stop(_) => Some(State::Stopping),
-        Job::PutAside | Job::Rewind(_) | Job::CrashRecovery | Job::Wipe => Some(State::Stopped),
-        Job::Promote
-        | Job::Follow(_)
-        | Job::CheckRewind(_)
-        | Job::Checkpoint
-        | Job::Reload
-        | Job::Slots(_) => None,
     }
 }

@@ -50,7 +50,9 @@ fn asked_for(s: &Snapshot, request: &Failover) -> Option<Decision> {
         return None;
     }
     match s.job_in_flight() {
-        Some(Job::Checkpoint) => return Some(Decision::now(s, Action::Cancel, Reason::Switchover)),
+        Some(Job::Checkpoint) if s.job.as_ref().is_some_and(|flight| !flight.cancelled) => {
+            return Some(Decision::now(s, Action::Cancel, Reason::Switchover));
+        }
         Some(_) => return None,
         None => {}
     }
@@ -229,7 +231,7 @@ fn take_back(s: &Snapshot) -> Decision {
 
 /// When a scheduled request is due, on the agent's own clock.
 pub(super) fn due_at(s: &Snapshot) -> Option<Moment> {
-    let at = s.request()?.scheduled_at?;
+    let at = s.request()?.scheduled_at.filter(|at| *at > s.wall)?;
     let left = Duration::try_from(at.duration_since(s.wall)).ok()?;
     Some(s.now.after(left))
 }

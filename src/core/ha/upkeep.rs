@@ -52,7 +52,10 @@ pub(super) fn rest(s: &Snapshot, reason: Reason) -> Decision {
     } else {
         held.confirmed.after(wait)
     };
-    let next = next.min(held.demote_at()).max(s.now.after(LEAST_WAIT));
+    let demotes = Some(held.demote_at()).filter(|at| *at > s.now);
+    let next = next
+        .min(demotes.unwrap_or(Moment::NEVER))
+        .max(s.now.after(LEAST_WAIT));
     decision.by(next)
 }
 
@@ -136,7 +139,8 @@ pub(super) fn unless_tried(s: &Snapshot, write: Write, of: Of) -> Due {
         | Action::Cancel
         | Action::Exit(_) => false,
     };
-    (!s.refused.iter().any(tried)).then_some((write, of))
+    let again = s.memory.did_just_now(&Action::Write(write.clone()), s.now);
+    (!again && !s.refused.iter().any(tried)).then_some((write, of))
 }
 
 /// A cluster without its system identifier gets the leader's.

@@ -77,6 +77,7 @@ pub(crate) fn database(document: &StatusDocument) -> Result<Database, Silence> {
         version,
         started: document.postmaster_start_time.clone().unwrap(),
         in_recovery: xlog.location.is_none(),
+        checkpoint_timeline: None,
         timeline: document.timeline,
         flushed: xlog.location,
         received: xlog.received_location,
