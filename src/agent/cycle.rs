@@ -250,7 +250,8 @@ impl Cycle {
             Action::Revoke => written(self.dcs.revoke(by).await),
             Action::Write(write) => written(self.dcs.write(write, by).await),
             Action::Ask(asked) => {
-                round.peers = ask(snapshot, asked, by).await;
+                let answers = ask(snapshot, asked, by).await;
+                round.peers.extend(answers);
                 Outcome::Done
             }
             Action::Begin(job) => self.begin(job),
