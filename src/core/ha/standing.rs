@@ -283,13 +283,20 @@ impl Snapshot {
     /// What the cluster asks for that this release cannot do.
     #[must_use]
     pub fn unbuilt(&self) -> Option<Unbuilt> {
-        let config = self.view.value().map(|view| &view.config);
-        if config.is_some_and(|config| config.synchronous_mode != SynchronousMode::Off) {
+        if self.me.watchdog_required {
+            return Some(Unbuilt::Watchdog);
+        }
+        let view = self.view.value()?;
+        // A cluster that is yet to be made gets the configuration that this member brings.
+        let initial = DynamicConfig::parse(self.me.initial_config.as_bytes()).ok();
+        let initial = initial.filter(|_| !view.written.contains_key(&Key::Config));
+        let config = initial.as_ref().unwrap_or(&view.config);
+        if config.synchronous_mode != SynchronousMode::Off {
             Some(Unbuilt::Synchronous)
-        } else if config.is_some_and(DynamicConfig::is_standby_cluster) {
+        } else if config.is_standby_cluster() {
             Some(Unbuilt::StandbyCluster)
         } else {
-            self.me.watchdog_required.then_some(Unbuilt::Watchdog)
+            None
         }
     }
 

@@ -32,6 +32,11 @@ pub(super) fn decide(s: &Snapshot) -> Option<Decision> {
     if s.holder() != Holder::Me || s.certain().is_none() {
         return None;
     }
+    // Data that is not, or may not be, this cluster's is nothing to go on with (A5).
+    let unknown = s.system_id.is_none() && matches!(s.server(), Server::Down(_));
+    if unknown || s.is_own_data() == Some(false) {
+        return None;
+    }
     match &s.memory.switchover {
         Some(it) if it.stopping => Some(hand_over(s, it)),
         Some(_) | None => asked_for(s, s.request()?),

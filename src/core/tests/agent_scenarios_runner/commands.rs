@@ -94,6 +94,7 @@ fn me(what: &[&str], world: &mut World) -> Done {
         ["cannot", "rewind"] => me.may_rewind = false,
         ["wipes"] => (me.wipe_on_divergence, me.wipe_on_rewind_failure) = (true, true),
         ["checks", "timelines"] => me.check_timeline = true,
+        ["begins", "with", config] => me.initial_config = config.to_owned(),
         ["requires", "watchdog"] => me.watchdog_required = true,
         ["fails", "over", "at", "once"] => me.primary_start_timeout = Duration::ZERO,
         ["waits", "for", "restart", name] => {
