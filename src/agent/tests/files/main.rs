@@ -9,3 +9,4 @@ mod directory;
 mod disk;
 mod node;
 mod real;
+mod running;

@@ -23,7 +23,7 @@ pub(crate) struct Place {
     pub(crate) parts: Parts,
     _home: TempDir,
     // What initdb made goes with the last place that has a copy of it.
-    _made: Option<Arc<Place>>,
+    _made: Option<Arc<Self>>,
 }
 
 impl Place {
