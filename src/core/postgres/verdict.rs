@@ -31,7 +31,7 @@ mod tests {
     fn every_parameter_that_is_refused_is_named_and_no_hint_is_taken_for_one() {
         // What 15.18 printed.
         let printed = "LOG:  invalid value for parameter \"wal_level\": \"xx\"\n\
-                       HINT:  Available values for parameter \"fsync\".\n\
+                       HINT:  Available values for parameter \"work_mem\".\n\
                        LOG:  9999999 is outside the valid range for parameter \"max_wal_senders\" (0 .. 262143)\n\
                        LOG:  parameter \"fsync\" requires a Boolean value\n\
                        LOG:  invalid value for parameter \"DateStyle\": \"foo\"\n\

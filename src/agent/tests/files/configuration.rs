@@ -165,6 +165,41 @@ async fn a_base_that_postgresql_cannot_read_is_said_and_ours_stays_as_it_was() {
 }
 
 #[tokio::test]
+async fn an_original_that_postgresql_cannot_read_stays_where_it_was() {
+    let node = Place::with_data();
+    let path = node.data().join("postgresql.conf");
+    fs::write(&path, "port = = 1\n").unwrap();
+    let files = node.files();
+    let settings = node.settings(&[]);
+    let refused = files.write_for(&settings, &Mode::Primary, node.version(), None);
+    let error = refused.await.unwrap_err().to_string();
+    assert!(error.contains("would not start"), "{error}");
+    assert_eq!(node.text("postgresql.conf"), "port = = 1\n");
+}
+
+#[tokio::test]
+async fn whatever_fails_in_between_nothing_that_was_to_be_a_standby_starts_as_a_primary() {
+    let mut node = Place::with_data();
+    let signal = node.data().join("standby.signal");
+    let pgpass = std::mem::replace(&mut node.agent.pgpass, "/nowhere/pgpass".into());
+    let (files, settings, mode) = (node.files(), node.settings(&[]), standby());
+    let refused = files.write_for(&settings, &mode, node.version(), None);
+    let error = refused.await.unwrap_err().to_string();
+    assert!(error.starts_with("writing /nowhere/pgpass: "), "{error}");
+    assert!(signal.exists(), "before all else");
+
+    node.agent.pgpass = pgpass;
+    fs::remove_file(node.data().join("pg_hba.conf")).unwrap();
+    fs::create_dir(node.data().join("pg_hba.conf")).unwrap();
+    let (files, mut settings) = (node.files(), node.settings(&[]));
+    settings.pg_hba = Some(vec!["local all all trust".to_owned()]);
+    let refused = files.write_for(&settings, &Mode::Primary, node.version(), None);
+    let error = refused.await.unwrap_err().to_string();
+    assert!(error.contains("pg_hba.conf: Is a directory"), "{error}");
+    assert!(signal.exists(), "after all else");
+}
+
+#[tokio::test]
 async fn a_base_that_is_gone_comes_back_from_its_copy_and_else_is_asked_for() {
     let node = Place::with_data();
     let _ = write(&node, &node.settings(&[]), &Mode::Primary).await;

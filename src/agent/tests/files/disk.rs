@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -83,46 +83,69 @@ fn what_cannot_be_written_is_said_with_what_to_do_and_the_old_file_stays() {
     assert_eq!(error, expected);
 }
 
+/// Runs one of these tests again, in a mount namespace with a disk of 64 KiB of its own; there, where that disk is.
+fn on_a_small_disk(test: &str) -> Option<PathBuf> {
+    const WHERE: &str = "TRUNKLINE_SMALL_DISK";
+    if let Some(small) = std::env::var_os(WHERE) {
+        return Some(small.into());
+    }
+    let folder = TempDir::new().unwrap();
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c"])
+        .arg(r#"mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@""#)
+        .arg(folder.path())
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("disk::{test}")])
+        .env(WHERE, folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("1 passed"), "it needs root: {output:?}");
+    None
+}
+
 #[test]
 fn on_a_full_disk_the_old_file_stays_whole_and_nothing_is_left_half_written() {
-    const INSIDE: &str = "TRUNKLINE_SMALL_DISK";
-    let Some(small) = std::env::var_os(INSIDE) else {
-        // The same test again, in a mount namespace with a disk of 64 KiB of its own.
-        let folder = TempDir::new().unwrap();
-        let output = Command::new("unshare")
-            .args(["--mount", "sh", "-c"])
-            .arg(r#"mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@""#)
-            .arg(folder.path())
-            .arg(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "disk::on_a_full_disk_the_old_file_stays_whole_and_nothing_is_left_half_written",
-            ])
-            .env(INSIDE, folder.path())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(said.contains("1 passed"), "needs root: {output:?}");
+    let test = "on_a_full_disk_the_old_file_stays_whole_and_nothing_is_left_half_written";
+    let Some(small) = on_a_small_disk(test) else {
         return;
     };
-    let small = Path::new(&small);
     let (path, filler) = (small.join("postgresql.conf"), small.join("filler"));
     let _ = disk::put(&path, b"old", Rights::Usual).unwrap();
     let full = fs::write(&filler, vec![0; 1 << 17]).unwrap_err();
     assert_eq!(full.kind(), ErrorKind::StorageFull);
-    let error = disk::put(&path, &[b'x'; 9000], Rights::Usual)
-        .unwrap_err()
-        .to_string();
+    let error = disk::put(&path, &[b'x'; 9000], Rights::Usual).unwrap_err();
     let advice =
         "No space left on device (os error 28); make room on this file system; nothing was changed";
-    assert!(error.ends_with(advice), "{error}");
+    assert!(error.to_string().ends_with(advice), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"old");
-    assert_eq!(fs::read_dir(small).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(&small).unwrap().count(), 2);
     fs::remove_file(&filler).unwrap();
+    let written = disk::put(&path, &[b'x'; 9000], Rights::Usual).unwrap();
+    assert_eq!(written, Changed::Yes);
+}
+
+#[test]
+fn on_a_disk_that_became_read_only_the_operator_is_told_and_what_is_right_is_no_error() {
+    let test = "on_a_disk_that_became_read_only_the_operator_is_told_and_what_is_right_is_no_error";
+    let Some(small) = on_a_small_disk(test) else {
+        return;
+    };
+    let path = small.join("postgresql.conf");
+    let _ = disk::put(&path, b"old", Rights::Usual).unwrap();
+    let remounted = Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(&small)
+        .status();
+    assert!(remounted.unwrap().success());
     assert_eq!(
-        disk::put(&path, &[b'x'; 9000], Rights::Usual).unwrap(),
-        Changed::Yes
+        disk::put(&path, b"old", Rights::Usual).unwrap(),
+        Changed::No
     );
+    let error = disk::put(&path, b"new", Rights::Usual).unwrap_err();
+    let advice =
+        "Read-only file system (os error 30); the agent's user must own it and its directory";
+    assert!(error.to_string().ends_with(advice), "{error}");
 }
 
 #[test]
