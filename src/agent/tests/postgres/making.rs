@@ -111,14 +111,9 @@ fn failed_initdb() -> Result<()> {
         let cluster = Cluster::empty()?;
         let options = ["--encoding=KLINGON".to_owned()];
         let (initdb, superuser) = (cluster.program("initdb"), Credentials::default());
-        let made = bootstrap::initdb(
-            &initdb,
-            &cluster.data(),
-            &options,
-            &superuser,
-            &patience(BOUND),
-        );
-        let words = made.await.err().context("it was made")?.to_string();
+        let (data, patience) = (cluster.data(), patience(BOUND));
+        let made = bootstrap::initdb(&initdb, &data, &options, &superuser, &patience).await;
+        let words = made.err().context("it was made")?.to_string();
         ensure!(words.contains("initdb failed (exit code 1)"), "{words}");
         ensure!(words.contains("KLINGON"), "{words}");
         unfinished::clear(&cluster.data()).await?;
@@ -211,17 +206,13 @@ fn not_ours() -> Result<()> {
             matches!(cleared, Err(UnfinishedError::NotOurs(_))),
             "{cleared:?}"
         );
-        let made = bootstrap::initdb(
-            &primary.program("initdb"),
-            &standby.data(),
-            &[],
-            &Credentials::default(),
-            &patience(BOUND),
+        let (initdb, data, superuser) = (
+            primary.program("initdb"),
+            standby.data(),
+            Credentials::default(),
         );
-        ensure!(
-            made.await.is_err(),
-            "initdb into a directory that is not empty"
-        );
+        let made = bootstrap::initdb(&initdb, &data, &[], &superuser, &patience(BOUND)).await;
+        ensure!(made.is_err(), "initdb into a directory that is not empty");
         ensure!(fs::read_to_string(standby.data().join("precious"))? == "x");
         Ok(())
     })
@@ -234,7 +225,7 @@ fn half_made() -> Result<()> {
         // A program that an agent killed since had started: it is still at work.
         let mut at_work = std::process::Command::new("sleep");
         std::os::unix::process::CommandExt::process_group(&mut at_work, 0);
-        let mut at_work = at_work.arg("300").spawn()?;
+        let at_work = at_work.arg("300").spawn()?;
         let started = processes::process(at_work.id())
             .context("it does not run")?
             .started;
@@ -244,7 +235,11 @@ fn half_made() -> Result<()> {
         let mark = format!("{} {started}\n", at_work.id());
         fs::write(standby.data().join(".trunkline-unfinished"), mark)?;
         clone_of(&primary, &standby).copy(&patience(BOUND)).await?;
-        ensure!(at_work.wait()?.code().is_none(), "it was not killed");
+        let left = processes::process(at_work.id());
+        ensure!(
+            left.is_none_or(|left| left.started != started),
+            "it was not killed"
+        );
         ensure!(standby.data().join("global/pg_control").exists());
         Ok(())
     })
