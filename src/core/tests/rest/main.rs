@@ -4,5 +4,6 @@
 
 mod captured;
 mod captures;
+mod handover;
 mod matrix;
 mod requests;
