@@ -156,10 +156,6 @@ impl Handover {
         }
         let is_listed = |name: &MemberName| view.sync.as_ref().is_some_and(|sync| sync.names(name));
         let mode = view.config.synchronous_mode;
-        let others = view
-            .members
-            .iter()
-            .filter(|(name, _)| Some(*name) != holder);
         let address = |(name, member): (&MemberName, &Member)| (name.clone(), member.api.clone());
         if let Some(candidate) = &self.candidate {
             let must_be_listed = self.what == What::Switchover && mode == SynchronousMode::On;
@@ -167,7 +163,10 @@ impl Handover {
                 let text = "candidate name does not match with sync_standby";
                 return Err(Reply::sentence(412, text));
             }
-            let found: BTreeMap<_, _> = others
+            // A failover to the leader itself passes here, as in Patroni; the leader then refuses it.
+            let found: BTreeMap<_, _> = view
+                .members
+                .iter()
                 .filter(|(name, _)| *name == candidate)
                 .map(address)
                 .collect();
@@ -178,8 +177,10 @@ impl Handover {
             };
         }
         let synchronous = mode != SynchronousMode::Off;
-        let found: BTreeMap<_, _> = others
-            .filter(|(name, _)| !synchronous || is_listed(name))
+        let found: BTreeMap<_, _> = view
+            .members
+            .iter()
+            .filter(|(name, _)| Some(*name) != holder && (!synchronous || is_listed(name)))
             .map(address)
             .collect();
         if !found.is_empty() {

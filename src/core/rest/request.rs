@@ -90,9 +90,14 @@ impl Request {
             Some((_, rest)) => rest.find('/').map_or("", |slash| &rest[slash..]),
             None => path,
         };
+        // What Python does to a path: parameters of its last segment are cut off, slashes it begins with are one.
+        let last = path.rfind('/').unwrap_or(0);
+        let end = path[last..].find(';').map_or(path.len(), |at| last + at);
+        let path = &path[..end];
+        let doubled = path.len() - path.trim_start_matches('/').len();
         Self {
             method: Method::of(method),
-            path: path.to_owned(),
+            path: path[doubled.saturating_sub(1)..].to_owned(),
             query: parameters(query),
         }
     }

@@ -2,16 +2,9 @@
 
 use trunkline_core::config::agent::Rest;
 
-use crate::stand::{Stand, primary, replica, rest};
+use crate::stand::{Stand, primary, replica, rest, undated};
 
 const DOCUMENT: &str = include_str!("../../../core/tests/fixtures/rest/pg-1-patroni.http");
-
-/// Without what differs from day to day.
-fn undated(answer: &str) -> String {
-    let lines = answer.split("\r\n");
-    let kept: Vec<&str> = lines.filter(|line| !line.starts_with("Date: ")).collect();
-    kept.join("\r\n")
-}
 
 #[tokio::test]
 async fn a_status_document_is_patronis_to_the_byte_whatever_http_is_spoken() {

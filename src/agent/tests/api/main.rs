@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says so by its panic")]
 
+mod alike;
 mod balancers;
 mod bytes;
 #[allow(dead_code, reason = "core's own tests need more of it")]

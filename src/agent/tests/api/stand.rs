@@ -76,7 +76,8 @@ pub(crate) fn replica() -> (Told, Answer) {
     (current(told), database)
 }
 
-fn current(mut told: Told) -> Told {
+/// The same as of now.
+pub(crate) fn current(mut told: Told) -> Told {
     let now = clock::now();
     told.etcd_answered = Some(now);
     told.next_run = now;
@@ -170,4 +171,11 @@ pub(crate) async fn hear(client: &mut TcpStream) -> String {
         .unwrap()
         .unwrap();
     String::from_utf8(heard).unwrap()
+}
+
+/// Without what differs from day to day.
+pub(crate) fn undated(answer: &str) -> String {
+    let lines = answer.split("\r\n");
+    let kept: Vec<&str> = lines.filter(|line| !line.starts_with("Date: ")).collect();
+    kept.join("\r\n")
 }

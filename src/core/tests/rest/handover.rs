@@ -258,7 +258,7 @@ fn who_may_take_over_depends_on_the_mode_and_on_who_leads() {
             Off,
             What::Failover,
             json!({"candidate": "pg-2"}),
-            refused("candidate does not exists"),
+            listed(&["pg-2"]),
         ),
     ] {
         assert_eq!(names(mode, what, body.clone()), expected, "{mode:?} {body}");

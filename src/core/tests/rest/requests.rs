@@ -51,7 +51,10 @@ fn a_path_counts_by_what_it_contains() {
         // From here on the whole path counts.
         ("/sync/", 503, 503),
         ("/xsync", 503, 503),
-        ("//", 503, 503),
+        ("//", 200, 503),
+        ("/;leader", 200, 503),
+        ("/x;y=leader", 503, 503),
+        ("/leader;x/y", 200, 503),
         ("", 503, 503),
         ("/switchover", 503, 503),
         ("http://somewhere:8008/primary", 200, 503),
