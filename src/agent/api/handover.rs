@@ -22,6 +22,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Answers the request.
 pub(super) async fn asked(what: What, body: &[u8], api: &Api) -> Reply {
+    let Some(_turn) = api.wishes.handover() else {
+        let text = format!("too many requests for a {what} are being waited for");
+        return Reply::sentence(503, text);
+    };
     match begun(what, body, api).await {
         Ok((handover, _)) if handover.at.is_some() => Reply::sentence(202, "Switchover scheduled"),
         Ok((handover, before)) => awaited(&handover, &before, api).await,

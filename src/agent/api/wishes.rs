@@ -4,14 +4,28 @@
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use trunkline_core::rest::failsafe::Ping;
 
+/// How many switchovers may be waited for at once: each holds a connection for up to half a minute.
+const HANDOVERS: usize = 8;
+
 /// Wishes the cycle has not taken yet. Cheap to clone: all clones are the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Wishes {
     wanted: Arc<Mutex<Wanted>>,
     woken: Arc<Notify>,
+    handovers: Arc<Semaphore>,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            wanted: Arc::default(),
+            woken: Arc::default(),
+            handovers: Arc::new(Semaphore::new(HANDOVERS)),
+        }
+    }
 }
 
 /// What is wished for.
@@ -38,6 +52,11 @@ impl Wishes {
     /// Wakes the cycle, with no wish.
     pub fn wake(&self) {
         self.woken.notify_one();
+    }
+
+    /// A turn to wait for a switchover; `None` if too many do.
+    pub(super) fn handover(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.handovers).try_acquire_owned().ok()
     }
 
     /// Records a ping.

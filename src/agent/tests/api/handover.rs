@@ -190,3 +190,28 @@ async fn a_scheduled_switchover_is_written_at_once_and_can_be_taken_back() {
 fn requested_now(stand: &Stand) -> String {
     stand.requests.0.lock().unwrap().last().unwrap().clone()
 }
+
+#[tokio::test]
+async fn requests_that_wait_are_few_and_keep_nobody_out() {
+    let (told, mut answer) = replica();
+    answer.as_mut().unwrap().receiver = None;
+    let (leader, _candidate) = pair((told, answer)).await;
+    let leader = std::sync::Arc::new(leader);
+    let mut asking = JoinSet::new();
+    for _ in 0..200 {
+        let leader = std::sync::Arc::clone(&leader);
+        asking.spawn(async move {
+            let body = r#"{"leader":"pg-2"}"#;
+            leader.ask("POST /switchover", "", body).await.0
+        });
+    }
+    let first = asking.join_next().await.unwrap().unwrap();
+    assert_eq!(first, 503);
+    let asked = clock::now();
+    assert_eq!(leader.ask("GET /primary", "", "").await.0, 200);
+    let took = clock::now().since(asked);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let codes: Vec<u16> = asking.join_all().await;
+    let waited = codes.iter().filter(|code| **code == 412).count();
+    assert_eq!(waited, 8, "{codes:?}");
+}
