@@ -96,6 +96,30 @@ async fn a_postgresql_that_hangs_is_answered_for_in_time_and_asked_once_for_all(
 }
 
 #[tokio::test]
+async fn many_questions_share_the_query_of_a_slow_postgresql() {
+    let (told, answer) = primary();
+    let stand = Stand::asking(told, rest(), move || {
+        let answer = answer.clone();
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            answer
+        })
+    })
+    .await;
+    let stand = Arc::new(stand);
+    let mut clients = JoinSet::new();
+    for _ in 0..50 {
+        let stand = Arc::clone(&stand);
+        clients.spawn(async move { stand.ask("GET /patroni", "", "").await.1 });
+    }
+    for body in clients.join_all().await {
+        assert!(body.contains("150020"), "{body}");
+    }
+    let queries = stand.queries.load(Ordering::Relaxed);
+    assert!(queries <= 3, "{queries} queries");
+}
+
+#[tokio::test]
 async fn an_answer_is_of_a_query_that_began_after_the_question() {
     let (told, answer) = primary();
     let turns = Arc::new(Semaphore::new(0));
