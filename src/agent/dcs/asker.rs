@@ -150,3 +150,57 @@ fn share(left: Duration, count: usize, turn: usize) -> Duration {
     let others = u32::try_from(count.saturating_sub(turn).max(1)).unwrap_or(1);
     (left / others).clamp(LEAST, MOST).min(left)
 }
+
+#[cfg(test)]
+mod tests {
+    use trunkline_core::{ClusterId, RaftTerm, Revision};
+
+    use super::*;
+
+    fn header(cluster: u64, revision: i64, term: u64) -> Option<Header> {
+        Some(Header {
+            cluster: ClusterId(cluster),
+            revision: Revision(revision),
+            term: RaftTerm(term),
+        })
+    }
+
+    #[test]
+    fn an_answer_of_another_or_an_older_store_is_none() {
+        let known = header(1, 10, 3);
+        for (answer, believed) in [
+            (header(1, 10, 3), true),
+            (header(1, 11, 4), true),
+            (header(2, 10, 3), false),
+            (header(1, 9, 3), false),
+            (header(1, 10, 2), false),
+            (None, true),
+        ] {
+            assert_eq!(is_of(known, answer), believed, "{answer:?}");
+        }
+        assert!(
+            is_of(None, header(1, 1, 1)),
+            "nothing is known to contradict"
+        );
+    }
+
+    #[test]
+    fn endpoints_share_the_time_and_the_last_has_what_is_left() {
+        let ms = Duration::from_millis;
+        for (left, count, turn, expected) in [
+            (ms(10_000), 3, 0, ms(1_000)),
+            (ms(1_500), 3, 0, ms(500)),
+            (ms(1_000), 3, 1, ms(500)),
+            (ms(500), 3, 2, ms(500)),
+            (ms(600), 3, 0, ms(300)),
+            (ms(100), 3, 0, ms(100)),
+            (ms(900), 1, 5, ms(900)),
+        ] {
+            assert_eq!(
+                share(left, count, turn),
+                expected,
+                "{left:?} {count} {turn}"
+            );
+        }
+    }
+}
