@@ -16,6 +16,7 @@ mod run;
 mod settings;
 mod spoken;
 mod told;
+pub mod validate;
 
 pub use run::{Failure, Start, run};
 pub use settings::Read;

@@ -187,7 +187,7 @@ async fn no_namesake(agent: &Agent, dcs: &Dcs) -> Result<(), Failure> {
 }
 
 /// How to reach etcd's endpoints.
-fn etcd(agent: &Agent) -> Result<Vec<Access>, Failure> {
+pub(crate) fn etcd(agent: &Agent) -> Result<Vec<Access>, Failure> {
     let etcd = &agent.etcd;
     let tls = if etcd.endpoints.iter().any(|endpoint| endpoint.tls) {
         let files = Files {

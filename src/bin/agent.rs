@@ -1,5 +1,5 @@
-//! `trunkline-agent`: reads its arguments and patroni.yml, starts logging, runs the agent, and maps the ending to an
-//! exit code.
+//! `trunkline-agent`: reads its arguments and its configuration, starts logging, runs the agent, and maps the ending to
+//! an exit code.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -9,75 +9,115 @@ use std::sync::Arc;
 
 use clap::Parser;
 use trunkline_agent::postgres::launch;
-use trunkline_agent::{Start, run};
-use trunkline_core::config::Problems;
-use trunkline_core::config::agent::{self, Agent};
-use trunkline_core::config::layers::Layer;
-use trunkline_io::{files, logging, yaml};
+use trunkline_agent::{Failure, Read, Start, validate};
+use trunkline_core::config::agent::Agent;
+use trunkline_io::{logging, patroni_yml};
 
-/// Runs one PostgreSQL node of a Patroni cluster.
+/// Runs PostgreSQL as a member of a Patroni cluster, from the same file, etcd keys and REST API.
 #[derive(Parser, Debug)]
-#[command(name = "trunkline-agent", version)]
+#[command(name = "trunkline-agent", version = VERSION, after_help = EXIT_CODES)]
 struct Arguments {
-    /// patroni.yml
-    #[arg(value_name = "PATRONI_YML")]
-    file: PathBuf,
+    /// patroni.yml, or a directory of *.yml; without it, the environment alone (PATRONI_CONFIGURATION, PATRONI_*)
+    file: Option<PathBuf>,
+    /// Check the configuration and what it names on this machine, and exit: 0 in silence, or 1
+    #[arg(long)]
+    validate_config: bool,
+    /// With --validate-config: whether the ports are free does not matter
+    #[arg(short, long, requires = "validate_config")]
+    ignore_listen_port: bool,
 }
 
-const EX_UNAVAILABLE: u8 = 69;
+/// Whose etcd keys and REST API it speaks: scripts read that of Patroni's own `--version`.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (patroni 4.1.5)");
+
+const EXIT_CODES: &str = "\
+Signals: SIGTERM and SIGINT hand the lead over, stop PostgreSQL and end. SIGHUP reads the configuration again. After
+SIGKILL, PostgreSQL runs on and is taken over by the next start.
+Exit codes: 0 stopped in order, or a valid configuration; 1 it could not run here (another node of this name, another
+cluster's data, a port in use), or --validate-config found something; 64 wrong arguments; 78 wrong configuration.";
+
+const EX_FAILURE: u8 = 1;
+const EX_USAGE: u8 = 64;
 const EX_CONFIG: u8 = 78;
 
+/// Threads for everything; what waits for a disk has others.
+const THREADS: usize = 2;
+
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os();
-    if arguments.nth(1).is_some_and(|first| first == launch::HELP) {
-        return launch::help(arguments);
+    let mut words = std::env::args_os();
+    if words.nth(1).is_some_and(|first| first == launch::HELP) {
+        return launch::help(words);
     }
-    let arguments = Arguments::parse();
-    let (agent, warnings) = match load(&arguments) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            tell(&problems);
-            return ExitCode::from(EX_CONFIG);
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(refusal) => {
+            let code = if refusal.use_stderr() { EX_USAGE } else { 0 };
+            // Nobody is left to tell if the terminal is gone.
+            let _ = refusal.print();
+            return ExitCode::from(code);
         }
     };
-    tell(&warnings);
-    logging::start(agent.log.level.as_str(), logging::Format::Patroni);
-    let start = Start {
-        agent,
-        read: Arc::new(move || load(&arguments)),
+    let validate = arguments
+        .validate_config
+        .then_some(arguments.ignore_listen_port);
+    // What is no text says nothing.
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let read: Read = Arc::new(move || patroni_yml::load(arguments.file.as_deref(), &environment));
+    let refused = if validate.is_some() {
+        EX_FAILURE
+    } else {
+        EX_CONFIG
     };
-    match start_up(start) {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "trunkline-agent: {failure:#}");
-            ExitCode::from(EX_UNAVAILABLE)
+    let code = match read() {
+        Err(problems) => tell(problems.lines(), refused),
+        Ok((agent, warnings)) => {
+            tell(warnings.lines(), 0);
+            run(agent, read, validate)
         }
-    }
+    };
+    ExitCode::from(code)
 }
 
-fn start_up(start: Start) -> anyhow::Result<u8> {
+/// Validates or runs; returns the exit code.
+fn run(agent: Agent, read: Read, validate: Option<bool>) -> u8 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(2)
+        .worker_threads(THREADS)
+        .max_blocking_threads(THREADS)
         .enable_all()
-        .build()?;
-    let code = runtime.block_on(run(start))?;
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return tell([format!("starting threads: {error}")], EX_FAILURE),
+    };
+    if let Some(ignore_ports) = validate {
+        let lines = runtime.block_on(validate::validate(&agent, ignore_ports));
+        let code = if lines.is_empty() { 0 } else { EX_FAILURE };
+        return tell(lines, code);
+    }
+    let format = if agent.log.json {
+        logging::Format::Json
+    } else {
+        logging::Format::Patroni
+    };
+    let _log = logging::start(agent.log.level.as_str(), format);
+    let code = match runtime.block_on(trunkline_agent::run(Start { agent, read })) {
+        Ok(code) => code,
+        Err(failure) => {
+            let unusable = matches!(failure, Failure::Certificates(_));
+            let code = if unusable { EX_CONFIG } else { EX_FAILURE };
+            tell([format!("trunkline-agent: {failure}")], code)
+        }
+    };
+    // Whatever a look-up still waits for is not waited for.
     runtime.shutdown_background();
-    Ok(code)
+    code
 }
 
-fn load(arguments: &Arguments) -> Result<(Agent, Problems), Problems> {
-    let name = arguments.file.display().to_string();
-    let text = files::read_small(&arguments.file)
-        .map_err(|error| Problems::unreadable(&name, &error.to_string()))?;
-    let (tree, problems) = yaml::parse(&name, &text)?;
-    let variables: BTreeMap<_, _> = std::env::vars().collect();
-    let read = |text: &str| yaml::parse("", text).ok().map(|(node, _)| node);
-    agent::understand(&[Layer { file: name, tree }], &variables, &read, problems)
-}
-
-fn tell(problems: &Problems) {
-    for line in problems.lines() {
+fn tell(lines: impl IntoIterator<Item = String>, code: u8) -> u8 {
+    for line in lines {
         let _ = writeln!(std::io::stderr(), "{line}");
     }
+    code
 }

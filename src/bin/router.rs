@@ -140,7 +140,10 @@ fn understood(arguments: &Arguments) -> Result<Written, Problems> {
     }
     if let Some(patroni) = &arguments.from_patroni {
         let (node, problems) = read(patroni)?;
-        let variables: BTreeMap<_, _> = std::env::vars().collect();
+        // What is no text says nothing.
+        let variables: BTreeMap<_, _> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
         return router::from_patroni(&node, &variables, problems)
             .map(|understood| Written::new(understood, None));
     }
