@@ -101,7 +101,12 @@ fn run(agent: Agent, read: Read, validate: Option<bool>) -> u8 {
     } else {
         logging::Format::Patroni
     };
-    let _log = logging::start(agent.log.level.as_str(), format);
+    let log = logging::start(agent.log.level.as_str(), format);
+    let read: Read = Arc::new(move || {
+        let (agent, warnings) = read()?;
+        log.set_level(agent.log.level.as_str());
+        Ok((agent, warnings))
+    });
     let code = match runtime.block_on(trunkline_agent::run(Start { agent, read })) {
         Ok(code) => code,
         Err(failure) => {

@@ -121,6 +121,32 @@ impl DynamicConfig {
     }
 }
 
+/// What is to be said of timeouts that are too short or do not fit into each other: which are used instead. Nothing
+/// where all are used as given; those that are no numbers are somebody else's to refuse.
+#[must_use]
+pub fn adjusted_timeouts(fields: &Map<String, Value>) -> Option<String> {
+    let used = Timing::read(fields).ok()?.adjusted();
+    let asked = |field: &str, default: u64| match fields.get(field) {
+        None => i64::try_from(default).ok(),
+        Some(value) => number::in_unit(value, Unit::Seconds),
+    };
+    let all = [
+        ("ttl", Timing::DEFAULT.ttl, used.ttl),
+        ("loop_wait", Timing::DEFAULT.loop_wait, used.loop_wait),
+        (
+            "retry_timeout",
+            Timing::DEFAULT.retry_timeout,
+            used.retry_timeout,
+        ),
+    ];
+    let changed: Vec<String> = all
+        .into_iter()
+        .filter(|(field, default, used)| asked(field, *default) != i64::try_from(*used).ok())
+        .map(|(field, _, used)| format!("{field} {used}"))
+        .collect();
+    (!changed.is_empty()).then(|| changed.join(" and "))
+}
+
 impl SynchronousMode {
     fn read(value: &Value) -> Self {
         if value
@@ -254,6 +280,27 @@ mod tests {
         ] {
             assert_eq!(timing(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn timeouts_that_are_not_used_as_given_are_told() {
+        for (text, told) in [
+            ("{}", None),
+            (r#"{"ttl":5,"loop_wait":1,"retry_timeout":"2s"}"#, None),
+            (r#"{"ttl":20}"#, Some("loop_wait 1 and retry_timeout 9")),
+            (
+                r#"{"ttl":2,"loop_wait":1,"retry_timeout":1}"#,
+                Some("ttl 3"),
+            ),
+            (r#"{"ttl":"soon"}"#, None),
+        ] {
+            let fields = parse_fields(text);
+            assert_eq!(adjusted_timeouts(&fields).as_deref(), told, "{text}");
+        }
+    }
+
+    fn parse_fields(text: &str) -> Map<String, Value> {
+        Object::parse(WHAT, text.as_bytes()).unwrap().rest()
     }
 
     #[test]

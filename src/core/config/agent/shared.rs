@@ -2,6 +2,8 @@
 //!
 //! One reader for both: what is wrong in a file refuses it, what is wrong in etcd counts as not written.
 
+use serde_json::{Map, Value as Json};
+
 use super::super::node::{Node, Value};
 use super::super::read::Section;
 use super::super::value::{Wrong, path, text};
@@ -10,6 +12,7 @@ use super::options::{Program, arguments, flag, options};
 use super::parameters;
 use super::values::{at_least, bytes, scalar, seconds, switch};
 use super::{ReplicaMethod, Settings};
+use crate::wire::config::adjusted_timeouts;
 use crate::wire::number;
 
 /// What the dynamic configuration's `postgresql` section cannot say.
@@ -69,6 +72,17 @@ const THE_CLUSTERS: &str =
 /// What stands beside `postgresql` in the dynamic configuration.
 pub(super) fn top(root: &mut Section<'_, '_>, settings: &mut Settings) {
     check(root);
+    let fields: Map<String, Json> = root
+        .entries()
+        .iter()
+        .map(|(key, node)| (key.text.clone(), node.to_json()))
+        .collect();
+    if let Some(used) = adjusted_timeouts(&fields) {
+        let what = format!("do not fit: {used} will be used");
+        let expected =
+            "ttl is 3 or more, the others 1 or more, and loop_wait + 2 x retry_timeout at most ttl";
+        root.warn("ttl, loop_wait, retry_timeout", &what, expected);
+    }
     let timeout = ["primary_start_timeout", "master_start_timeout"]
         .into_iter()
         .find(|key| root.has(key));

@@ -172,6 +172,17 @@ fn a_mistake_in_tags_log_and_watchdog_is_named_with_what_to_write() {
 }
 
 #[test]
+fn timeouts_that_do_not_fit_are_told_with_those_that_are_used() {
+    assert_eq!(
+        said(&with(
+            "bootstrap:\n  dcs: {ttl: 20, loop_wait: 10, retry_timeout: 8}\n"
+        )),
+        "patroni.yml:11: warning: bootstrap.dcs.ttl, loop_wait, retry_timeout: do not fit: loop_wait 4 will be used; ttl \
+         is 3 or more, the others 1 or more, and loop_wait + 2 x retry_timeout at most ttl"
+    );
+}
+
+#[test]
 fn everything_that_is_missing_is_said_at_once() {
     assert_eq!(
         said("scope: a\n").lines().collect::<Vec<_>>(),
