@@ -1,9 +1,9 @@
 //! The cluster is paused: PostgreSQL is left alone (contract 5.18).
 //!
 //! A primary that has the lock keeps it, one without it may take a free one; nobody is promoted, demoted, started
-//! or stopped.
+//! or stopped. A changed configuration is applied all the same.
 
-use super::action::{Action, Decision};
+use super::action::{Action, Decision, Job};
 use super::bootstrap::release;
 use super::reason::Reason;
 use super::snapshot::Snapshot;
@@ -16,6 +16,14 @@ pub(super) fn decide(s: &Snapshot) -> Option<Decision> {
         return None;
     }
     let me = s.me.name.clone();
+    let answers = matches!(s.server(), Server::Primary(_) | Server::Standby(_));
+    if answers && s.reload_due && s.may_begin(&Job::Reload) {
+        return Some(Decision::now(
+            s,
+            Action::Begin(Job::Reload),
+            Reason::Reloading,
+        ));
+    }
     Some(match (s.server(), s.holder()) {
         (Server::Empty, Holder::Me) => release(s, Reason::ReleasedEmpty),
         (Server::Empty, _) => rest(s, Reason::EmptyInPause),
