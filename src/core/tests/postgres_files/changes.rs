@@ -49,6 +49,7 @@ fn the_same_value_in_another_unit_or_word_is_no_difference() {
         ("wal_level", "HOT_STANDBY"),
         ("archive_mode", "false"),
         ("checkpoint_timeout", "5min"),
+        ("checkpoint_timeout", "300499ms"),
         ("random_page_cost", "1.10"),
         ("vacuum_cost_delay", "2000us"),
         ("fsync", "Yes"),
