@@ -141,7 +141,7 @@ impl ControlState {
     }
 }
 
-/// Whether pg_controldata says, on either output, that the checksum is wrong: 13 as a WARNING on the standard one, newer
+/// Whether pg_controldata says, on either output, that the checksum is wrong: 15 as a WARNING on the standard one, newer
 /// versions as a `warning:` on the other. It exits with 0 all the same.
 #[must_use]
 pub fn disowns_checksum(text: &str) -> bool {
