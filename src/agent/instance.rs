@@ -20,9 +20,10 @@ use crate::postgres::binaries::Binaries;
 use crate::postgres::callbacks::{Callbacks, Event};
 use crate::postgres::dynamic;
 use crate::postgres::files::Files;
+use crate::postgres::heartbeat::Heartbeat;
 use crate::postgres::launch::Launcher;
 use crate::postgres::postmaster::Running;
-use crate::postgres::query::{Heartbeat, Target};
+use crate::postgres::query::Target;
 
 mod applying;
 mod making;
@@ -130,8 +131,8 @@ impl Instance {
             Job::Stop(stop) => self.stop(running, *stop, &cancel).await,
             Job::Promote => self.promote(&cancel).await,
             Job::Follow(upstream) => self.follow(upstream.as_ref()).await,
-            Job::CheckRewind(upstream) => self.check_rewind(upstream, &cancel).await,
-            Job::Rewind(upstream) => self.rewind(upstream, &cancel).await,
+            Job::CheckRewind(upstream) => self.check_rewind(upstream, running, &cancel).await,
+            Job::Rewind(upstream) => self.rewind(upstream, running, &cancel).await,
             Job::CrashRecovery => self.recover(&cancel).await,
             Job::Wipe => self.wipe(running).await,
             Job::Checkpoint => self.checkpoint().await,
@@ -181,7 +182,8 @@ pub(crate) fn kept(agent: &Agent) -> Option<DynamicConfig> {
 
 /// Whoever asks PostgreSQL for the REST API, over a connection of its own.
 pub(crate) fn asker(agent: &Agent, settings: &Settings) -> Ask {
-    let heartbeat = Heartbeat::new(Target::local(agent, settings), "Patroni restapi");
+    let heartbeat = Heartbeat::new(Target::local(agent, settings), "Patroni restapi")
+        .replicating(Target::local_replication(agent, settings));
     let heartbeat = Arc::new(tokio::sync::Mutex::new(heartbeat));
     Arc::new(move || {
         let heartbeat = Arc::clone(&heartbeat);

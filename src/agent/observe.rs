@@ -15,8 +15,9 @@ use trunkline_io::clock;
 use trunkline_io::shutdown::Tasks;
 
 use crate::postgres::binaries::Binaries;
+use crate::postgres::heartbeat::Heartbeat;
 use crate::postgres::postmaster::{self, Found, Running};
-use crate::postgres::query::{Heartbeat, Target};
+use crate::postgres::query::Target;
 use crate::postgres::{control, directory, history};
 
 /// What the heartbeat's connection calls itself: people find it under that name in `pg_stat_activity`.
@@ -71,7 +72,8 @@ impl Observer {
         let now = clock::now();
         let target = Target::local(&agent, settings);
         Self {
-            heartbeat: Heartbeat::new(target, APPLICATION),
+            heartbeat: Heartbeat::new(target, APPLICATION)
+                .replicating(Target::local_replication(&agent, settings)),
             agent,
             wake,
             tasks,
@@ -91,8 +93,9 @@ impl Observer {
 
     /// Other settings are in force.
     pub(crate) fn retarget(&mut self, settings: &Settings) {
+        let replication = Target::local_replication(&self.agent, settings);
         self.heartbeat
-            .retarget(Target::local(&self.agent, settings));
+            .retarget(Target::local(&self.agent, settings), Some(replication));
     }
 
     /// Forgets whose data it is: a job may have changed that.

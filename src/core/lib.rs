@@ -22,6 +22,7 @@ pub mod probe;
 pub mod proof;
 pub mod reload;
 pub mod rest;
+pub mod rewind;
 pub mod route;
 pub mod slots;
 pub mod time;

@@ -12,9 +12,9 @@ use super::applying::failed;
 use super::{Finished, Instance, Unfinished};
 use crate::postgres::callbacks::Event;
 use crate::postgres::clone::{self, Source};
+use crate::postgres::heartbeat::Heartbeat;
 use crate::postgres::postmaster::Running;
 use crate::postgres::program::Patience;
-use crate::postgres::query::Heartbeat;
 use crate::postgres::unfinished;
 use crate::postgres::{backups, bootstrap, control, roles, wipe};
 

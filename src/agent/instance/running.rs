@@ -11,9 +11,10 @@ use trunkline_io::clock;
 use super::{Finished, Instance, Unfinished};
 use crate::postgres::binaries::Binaries;
 use crate::postgres::callbacks::Event;
+use crate::postgres::heartbeat::Heartbeat;
 use crate::postgres::postmaster::{self, Found, Running};
 use crate::postgres::program::{self, Output, Patience};
-use crate::postgres::query::{Heartbeat, Session};
+use crate::postgres::query::Session;
 use crate::postgres::start::{self, Start, Started};
 use crate::postgres::stop::{self, Stopped};
 use crate::postgres::{backups, control, promote};
@@ -136,11 +137,17 @@ impl Instance {
 
     /// The postmaster is gone: ends what it may have left behind, so that nothing acknowledges anything any more.
     async fn nothing_left(&self) -> Finished {
+        self.end_orphans().await?;
+        self.call(Event::Stop, "demoted");
+        Ok(JobOutcome::Done)
+    }
+
+    /// Ends what a dead postmaster left behind.
+    pub(super) async fn end_orphans(&self) -> Result<(), Unfinished> {
         let postgres = self.binaries().path("postgres");
         let name = postgres.file_name().unwrap_or(postgres.as_os_str());
         start::end_orphans(name, &self.agent.data_dir).await?;
-        self.call(Event::Stop, "demoted");
-        Ok(JobOutcome::Done)
+        Ok(())
     }
 
     /// So that the shutdown's own checkpoint has little left to do. What comes of it changes nothing.

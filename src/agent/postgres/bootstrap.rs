@@ -2,10 +2,7 @@
 //! the superuser. Starting it in between and the roles are other files'.
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use thiserror::Error;
@@ -14,19 +11,15 @@ use trunkline_core::config::agent::{Credentials, CustomBootstrap};
 
 use super::clone::passing;
 use super::program::{self, Output, Patience, ProgramError};
+use super::secret::{SecretError, SecretFile};
 use super::unfinished::{self, UnfinishedError};
 
 /// Why there is no cluster.
 #[derive(Debug, Error)]
 pub enum BootstrapError {
     /// The password file for initdb cannot be written.
-    #[error("writing the superuser's password for initdb to {}: {source}", path.display())]
-    PasswordFile {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The program failed, or the directory is not one to make a cluster in.
     #[error(transparent)]
     Make(#[from] UnfinishedError),
@@ -56,12 +49,12 @@ pub async fn initdb(
     }
     // Removed when this value is dropped, whatever came of initdb.
     let password = match &superuser.password {
-        Some(password) => Some(PasswordFile::write(password.reveal())?),
+        Some(password) => Some(SecretFile::write(password.reveal())?),
         None => None,
     };
     if let Some(file) = &password {
         let mut argument = OsString::from("--pwfile=");
-        argument.push(&file.0);
+        argument.push(file.path());
         command.arg(argument);
     }
     command.arg(data);
@@ -112,35 +105,4 @@ pub async fn post_init(
     passing(&mut command, passfile);
     let ran = program::run(command, Output::Logged, patience).await;
     ran.map(drop).map_err(BootstrapError::PostInit)
-}
-
-/// A file with one password, for nobody else to read, gone with this value.
-struct PasswordFile(PathBuf);
-
-impl PasswordFile {
-    fn write(password: &str) -> Result<Self, BootstrapError> {
-        let stamp = trunkline_io::clock::wall().as_nanosecond();
-        let name = format!("trunkline-initdb-{}-{stamp}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let failed = |source| BootstrapError::PasswordFile {
-            path: path.clone(),
-            source,
-        };
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
-        let kept = Self(path.clone());
-        file.write_all(password.as_bytes()).map_err(failed)?;
-        Ok(kept)
-    }
-}
-
-impl Drop for PasswordFile {
-    fn drop(&mut self) {
-        // It may be gone; if it cannot be removed nobody else can read it.
-        let _ = fs::remove_file(&self.0);
-    }
 }

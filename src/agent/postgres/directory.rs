@@ -8,6 +8,7 @@ use trunkline_core::config::agent::Agent;
 use trunkline_core::postgres::{DataDirectory, Upstream, recovery};
 
 use super::disk;
+use super::unfinished;
 
 /// What makes a directory PostgreSQL's.
 const NEEDED: [&str; 2] = ["PG_VERSION", "global/pg_control"];
@@ -27,6 +28,10 @@ fn look(agent: &Agent) -> Result<DataDirectory, String> {
     let data = &agent.data_dir;
     let said = |path: &Path, error: &io::Error| format!("{}: {error}", path.display());
     if is_empty(data).map_err(|error| said(data, &error))? {
+        return Ok(DataDirectory::Empty);
+    }
+    // A half of this agent's own, which it wipes before it makes it anew.
+    if unfinished::is_unfinished(data) {
         return Ok(DataDirectory::Empty);
     }
     let stands = |name: &str| {

@@ -9,8 +9,8 @@ use thiserror::Error;
 use trunkline_core::postgres::Silence;
 use trunkline_io::clock;
 
+use super::heartbeat::Heartbeat;
 use super::program::{self, Impatience, Output, Patience, ProgramError};
-use super::query::Heartbeat;
 
 /// How often PostgreSQL is asked whether it is a primary yet.
 const ASK_EVERY: Duration = Duration::from_millis(10);

@@ -13,10 +13,13 @@ use tokio_postgres::{Client, Config, Connection, Error, NoTls, SimpleQueryMessag
 use trunkline_core::Moment;
 use trunkline_core::config::agent::{Agent, Credentials, Settings};
 use trunkline_core::config::router::Secret;
-use trunkline_core::postgres::{Database, Silence};
+use trunkline_core::postgres::Silence;
 use trunkline_io::clock;
 
-mod status;
+mod replication;
+pub(super) mod status;
+
+pub use replication::identify;
 
 /// A connection is given up after this long (contract 4.3).
 const CONNECT: Duration = Duration::from_secs(3);
@@ -54,10 +57,25 @@ impl Target {
         Self::local_as(agent, settings, &agent.superuser)
     }
 
+    /// The same as the user for replication, over the replication protocol.
+    #[must_use]
+    pub fn local_replication(agent: &Agent, settings: &Settings) -> Self {
+        Self::at(
+            agent,
+            settings,
+            &agent.replication,
+            settings.use_unix_socket_repl,
+        )
+    }
+
     /// The same as another user.
     #[must_use]
     pub fn local_as(agent: &Agent, settings: &Settings, user: &Credentials) -> Self {
-        let place = if settings.use_unix_socket {
+        Self::at(agent, settings, user, settings.use_unix_socket)
+    }
+
+    fn at(agent: &Agent, settings: &Settings, user: &Credentials, over_socket: bool) -> Self {
+        let place = if over_socket {
             let directories = settings.parameters.get("unix_socket_directories");
             Place::Socket(socket_directory(directories.map_or("", String::as_str)))
         } else {
@@ -138,16 +156,10 @@ impl Session {
         };
         config
             .port(target.port)
-            .dbname(&target.database)
             .application_name(application)
             .options(options)
             .connect_timeout(CONNECT);
-        if let Some(user) = &target.user {
-            config.user(user);
-        }
-        if let Some(password) = &target.password {
-            config.password(password.reveal());
-        }
+        login(&mut config, target);
         let left = deadline.since(clock::now()).min(CONNECT);
         match tokio::time::timeout(left, config.connect(NoTls)).await {
             Ok(Ok((client, connection))) => Ok(Self {
@@ -200,6 +212,17 @@ impl Session {
     }
 }
 
+/// Who logs in, and to which database.
+fn login(config: &mut Config, target: &Target) {
+    config.dbname(&target.database);
+    if let Some(user) = &target.user {
+        config.user(user);
+    }
+    if let Some(password) = &target.password {
+        config.password(password.reveal());
+    }
+}
+
 /// Waits for an answer and keeps the connection going meanwhile.
 async fn drive<T>(
     connection: &mut Connection<Socket, NoTlsStream>,
@@ -221,84 +244,6 @@ async fn drive<T>(
                 Ok(()) => Err(closed()),
             }
         }
-    }
-}
-
-/// A connection that is kept and made anew where it broke: for one who asks again and again.
-#[derive(Debug)]
-pub struct Heartbeat {
-    target: Target,
-    application: &'static str,
-    session: Option<Session>,
-}
-
-/// What every heartbeat's session is set to (contract 4.3).
-const HEARTBEAT_OPTIONS: &str =
-    "-c statement_timeout=2000 -c pg_stat_statements.track=none -c search_path=pg_catalog";
-
-impl Heartbeat {
-    /// A heartbeat to this target, not connected yet. Patroni's own call themselves `Patroni heartbeat` and
-    /// `Patroni restapi`.
-    #[must_use]
-    pub const fn new(target: Target, application: &'static str) -> Self {
-        Self {
-            target,
-            application,
-            session: None,
-        }
-    }
-
-    /// Asks somebody else from now on, where that is another one.
-    pub fn retarget(&mut self, target: Target) {
-        if self.target != target {
-            self.target = target;
-            self.session = None;
-        }
-    }
-
-    /// Closes the connection.
-    pub fn close(&mut self) {
-        self.session = None;
-    }
-
-    /// What PostgreSQL says of itself. The timeline of a standby without WAL receiver is not among it. Cancel safe;
-    /// takes no longer than to the deadline.
-    ///
-    /// # Errors
-    /// When it does not say, and why.
-    pub async fn ask(&mut self, deadline: Moment) -> Result<Database, Silence> {
-        let rows = self.rows(status::QUERY, deadline).await?;
-        let answer = rows
-            .into_iter()
-            .next()
-            .and_then(|row| row.into_iter().next().flatten());
-        let answer = answer.ok_or_else(|| Silence::Failed("it answered nothing".to_owned()))?;
-        status::read(&answer)
-            .map_err(|error| Silence::Failed(format!("its answer cannot be read: {error}")))
-    }
-
-    /// The rows that a statement answers that may be asked twice: if the connection turns out to be broken it is made
-    /// anew once. Cancel safe; takes no longer than to the deadline.
-    ///
-    /// # Errors
-    /// When it does not answer, and why.
-    pub async fn rows(&mut self, statement: &str, deadline: Moment) -> Result<Vec<Row>, Silence> {
-        // Taken: one that is dropped in the middle of an answer is not used again.
-        if let Some(mut session) = self.session.take().filter(Session::is_open) {
-            let answer = session.rows(statement, deadline).await;
-            if session.is_open() {
-                self.session = Some(session);
-                return answer;
-            }
-            if matches!(answer, Ok(_) | Err(Silence::TimedOut)) {
-                return answer;
-            }
-        }
-        let mut session =
-            Session::open(&self.target, self.application, HEARTBEAT_OPTIONS, deadline).await?;
-        let answer = session.rows(statement, deadline).await;
-        self.session = Some(session).filter(Session::is_open);
-        answer
     }
 }
 

@@ -6,7 +6,7 @@ use trunkline_core::postgres::{Database, Slot, WalReceiver, WalSender};
 use trunkline_core::{Lsn, Timeline};
 
 /// Understood by PostgreSQL 13 to 18. Whether it is in recovery is asked once: the rest hangs on it.
-pub(super) const QUERY: &str = r"
+pub(in crate::postgres) const QUERY: &str = r"
 SELECT pg_catalog.json_build_object(
   'version', current_setting('server_version_num')::int,
   'started', to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00:00',
@@ -42,7 +42,7 @@ FROM (SELECT pg_is_in_recovery() AS recovers) r
 LEFT JOIN pg_stat_get_wal_receiver() w ON true";
 
 /// Reads the answer.
-pub(super) fn read(answer: &str) -> Result<Database, serde_json::Error> {
+pub(in crate::postgres) fn read(answer: &str) -> Result<Database, serde_json::Error> {
     let answer: Answer = serde_json::from_str(answer)?;
     // Zero is PostgreSQL's word for none.
     let lsn = |bytes: Option<u64>| bytes.filter(|bytes| *bytes > 0).map(Lsn);

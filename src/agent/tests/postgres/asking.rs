@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
-use trunkline_agent::postgres::query::{Heartbeat, Session};
+use trunkline_agent::postgres::heartbeat::Heartbeat;
+use trunkline_agent::postgres::query::Session;
 use trunkline_agent::postgres::start::Started;
 use trunkline_core::postgres::Silence;
 use trunkline_core::{Lsn, Timeline};

@@ -14,6 +14,7 @@ use trunkline_agent::postgres::launch;
 mod asking;
 mod cluster;
 mod making;
+mod mending;
 mod running;
 
 /// A test: its name and what it does.
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         Ok(Some(code)) => return code,
         Ok(None) => {}
     }
-    let trials = [asking::TESTS, making::TESTS, running::TESTS]
+    let trials = [asking::TESTS, making::TESTS, mending::TESTS, running::TESTS]
         .concat()
         .into_iter()
         .map(|(name, test)| {

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 use tokio_util::sync::CancellationToken;
 use trunkline_agent::postgres::clone::{self, CloneError, Source};
+use trunkline_agent::postgres::heartbeat::Heartbeat;
 use trunkline_agent::postgres::program::Patience;
-use trunkline_agent::postgres::query::{Heartbeat, Session};
+use trunkline_agent::postgres::query::Session;
 use trunkline_agent::postgres::unfinished::{self, UnfinishedError};
 use trunkline_agent::postgres::{bootstrap, processes, promote, roles, slots};
 use trunkline_core::config::agent::{Credentials, ReplicaMethod};
@@ -357,7 +358,7 @@ fn changes_slots() -> Result<()> {
 }
 
 /// What a copy is made of, for a test.
-struct Copy {
+pub(crate) struct Copy {
     scope: Scope,
     data: PathBuf,
     program: PathBuf,
@@ -367,7 +368,7 @@ struct Copy {
 }
 
 impl Copy {
-    async fn copy(&self, patience: &Patience) -> Result<(), CloneError> {
+    pub(crate) async fn copy(&self, patience: &Patience) -> Result<(), CloneError> {
         let source = Source {
             scope: &self.scope,
             data: &self.data,
@@ -380,7 +381,7 @@ impl Copy {
     }
 }
 
-fn clone_of(primary: &Cluster, standby: &Cluster) -> Copy {
+pub(crate) fn clone_of(primary: &Cluster, standby: &Cluster) -> Copy {
     Copy {
         scope: "demo".into(),
         data: standby.data(),
@@ -391,7 +392,7 @@ fn clone_of(primary: &Cluster, standby: &Cluster) -> Copy {
     }
 }
 
-fn conninfo(cluster: &Cluster) -> String {
+pub(crate) fn conninfo(cluster: &Cluster) -> String {
     format!(
         "user=postgres host={} port={}",
         cluster.host(),
