@@ -15,6 +15,7 @@ mod asking;
 mod cluster;
 mod making;
 mod mending;
+mod programs;
 mod running;
 
 /// A test: its name and what it does.
@@ -33,14 +34,20 @@ fn main() -> ExitCode {
         Ok(Some(code)) => return code,
         Ok(None) => {}
     }
-    let trials = [asking::TESTS, making::TESTS, mending::TESTS, running::TESTS]
-        .concat()
-        .into_iter()
-        .map(|(name, test)| {
-            Trial::test(name, move || {
-                test().map_err(|error| format!("{error:#}").into())
-            })
-        });
+    let trials = [
+        asking::TESTS,
+        making::TESTS,
+        mending::TESTS,
+        programs::TESTS,
+        running::TESTS,
+    ]
+    .concat()
+    .into_iter()
+    .map(|(name, test)| {
+        Trial::test(name, move || {
+            test().map_err(|error| format!("{error:#}").into())
+        })
+    });
     let mut arguments = Arguments::from_args();
     // Each of them runs a PostgreSQL or two.
     arguments.test_threads.get_or_insert(4);
