@@ -161,8 +161,10 @@ fn readiness_without_etcd_and_sender_is_failsafes_word() {
         .unwrap()
         .latest_end = None;
     assert_eq!(checked(&told, &database, "/readiness", NOW, false), 503);
+    assert!(status::document(&told, &database, NOW).cluster_unlocked);
     told.failsafe_until = Some(NOW.after(Duration::from_secs(1)));
     assert_eq!(checked(&told, &database, "/readiness", NOW, false), 200);
+    assert!(!status::document(&told, &database, NOW).cluster_unlocked);
 }
 
 #[test]
