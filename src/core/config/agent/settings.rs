@@ -96,9 +96,6 @@ fn merge(
     if problems.has_errors() {
         return Err(std::mem::take(problems));
     }
-    for key in LOCAL_ONLY {
-        postgresql.shift_remove(key);
-    }
     for (key, value) in &agent.postgresql {
         if !["parameters", "use_slots"].contains(&key.as_str()) {
             postgresql.insert(key.clone(), value.clone());

@@ -105,6 +105,10 @@ fn a_message_names_the_variable_it_is_about() {
         ),
         (("PATRONI_ETCD_HOST", "a"), "PATRONI_ETCD_HOST: etcd"),
         (
+            ("PATRONI_ETCD3_HOSTS", "a:x,b"),
+            "PATRONI_ETCD3_HOSTS: etcd3.hosts[0]: \"a:x\" has no port from 1 to 65535",
+        ),
+        (
             ("PATRONI_NAMEE", "a"),
             "PATRONI_NAMEE: warning: is no variable of Patroni's and has no effect; did you mean PATRONI_NAME?",
         ),
