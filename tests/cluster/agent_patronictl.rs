@@ -26,7 +26,7 @@ fn patronictl_lists_our_cluster_as_it_would_its_own() -> Result<()> {
             let node = stand
                 .patroni
                 .node(member["Member"].as_str().context("a name")?)?;
-            ensure!(member["Host"] == node.postgresql().to_string(), "{member}");
+            ensure!(member["Host"] == node.host().to_string(), "{member}");
         }
         let topology = stand.patroni.ctl(&stand.parts, &["topology"]).await?;
         ensure!(topology.contains(&format!("| {leader} ")), "{topology}");
