@@ -136,6 +136,11 @@ const STATES: [ControlState; 5] = [
     ControlState::InCrashRecovery,
 ];
 
+/// It happens.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one line and a bit for each of many things"
+)]
 pub(crate) fn happen(event: &Event, world: &mut World) {
     let now = world.now;
     match event {

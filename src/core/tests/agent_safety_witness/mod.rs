@@ -4,10 +4,10 @@ pub(crate) mod events;
 
 use std::time::Duration;
 
-use trunkline_core::cluster::Lock;
+use trunkline_core::cluster::{ClusterView, Lock};
 use trunkline_core::ha::{Action, Decision, Job, Mode, Outcome, PeerWord, Snapshot, Write};
 use trunkline_core::lease::Renewal;
-use trunkline_core::postgres::{ControlState, DataDirectory, Postmaster};
+use trunkline_core::postgres::{ControlState, DataDirectory, Database, Postmaster};
 use trunkline_core::wire::config::SynchronousMode;
 use trunkline_core::{Lsn, MemberName, Moment, Observed};
 
@@ -146,7 +146,7 @@ impl Witness {
         }
     }
 
-    fn may_lead(&self, s: &Snapshot, view: &trunkline_core::cluster::ClusterView) -> Verdict {
+    fn may_lead(&self, s: &Snapshot, view: &ClusterView) -> Verdict {
         let no = |why: &str| Err(why.to_owned());
         let config = &view.config;
         let led = self.making && !s.memory.joined;
@@ -193,41 +193,7 @@ impl Witness {
         {
             return no("a leader without etcd pings");
         }
-        let mine = database.received.max(database.replayed).unwrap_or(Lsn(0));
-        let request = view.failover.as_ref();
-        if request.is_some_and(|request| request.candidate.as_ref() == Some(&s.me.name)) {
-            return Ok(());
-        }
-        let behind = view
-            .status
-            .optime
-            .unwrap_or_default()
-            .0
-            .saturating_sub(mine.0);
-        if request.is_none() && behind > config.maximum_lag_on_failover {
-            return no("it is too far behind");
-        }
-        for (name, member) in s.memory.electorate.iter().chain(&view.members) {
-            if *name == s.me.name || member.api.is_none() || member.tags.nofailover() {
-                continue;
-            }
-            match s.peers.get(name) {
-                None => return no("somebody was not asked"),
-                Some(PeerWord::Silent(_)) => {}
-                Some(PeerWord::Says(word)) => {
-                    if word.xlog.location.is_some() {
-                        return no("a primary is alive");
-                    }
-                    if word.xlog.received_location.max(word.xlog.replayed_location) > Some(mine) {
-                        return no("somebody is ahead");
-                    }
-                    if request.is_some_and(|request| request.candidate.as_ref() == Some(name)) {
-                        return no("the candidate can be reached");
-                    }
-                }
-            }
-        }
-        Ok(())
+        nobody_goes_before(s, view, database)
     }
 
     /// PostgreSQL is stopped for a request only when a candidate streams and answers; the lock is let go for it only
@@ -299,6 +265,46 @@ impl Witness {
             _ => Ok(()),
         }
     }
+}
+
+/// Everybody who might want the lock was asked, and nobody who answered has more right to it.
+fn nobody_goes_before(s: &Snapshot, view: &ClusterView, database: &Database) -> Verdict {
+    let no = |why: &str| Err(why.to_owned());
+    let mine = database.received.max(database.replayed).unwrap_or(Lsn(0));
+    let request = view.failover.as_ref();
+    if request.is_some_and(|request| request.candidate.as_ref() == Some(&s.me.name)) {
+        return Ok(());
+    }
+    let behind = view
+        .status
+        .optime
+        .unwrap_or_default()
+        .0
+        .saturating_sub(mine.0);
+    if request.is_none() && behind > view.config.maximum_lag_on_failover {
+        return no("it is too far behind");
+    }
+    for (name, member) in s.memory.electorate.iter().chain(&view.members) {
+        if *name == s.me.name || member.api.is_none() || member.tags.nofailover() {
+            continue;
+        }
+        match s.peers.get(name) {
+            None => return no("somebody was not asked"),
+            Some(PeerWord::Silent(_)) => {}
+            Some(PeerWord::Says(word)) => {
+                if word.xlog.location.is_some() {
+                    return no("a primary is alive");
+                }
+                if word.xlog.received_location.max(word.xlog.replayed_location) > Some(mine) {
+                    return no("somebody is ahead");
+                }
+                if request.is_some_and(|request| request.candidate.as_ref() == Some(name)) {
+                    return no("the candidate can be reached");
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Nothing is copied over data, nothing wiped unless told so and proven to be the cluster's, and nothing foreign is
