@@ -1,9 +1,9 @@
 //! A job is in flight: the lock is kept, and it is waited for (contract 5.15).
 
-use super::action::{Decision, Job};
+use super::action::{Action, Decision, Job};
 use super::reason::Reason;
 use super::snapshot::Snapshot;
-use super::standing::Holder;
+use super::standing::{Holder, Server};
 use super::upkeep::rest;
 
 /// Waits for the job in flight; `None` where there is none.
@@ -11,6 +11,19 @@ pub(super) fn decide(s: &Snapshot) -> Option<Decision> {
     let job = s.job_in_flight()?;
     let me = s.me.name.clone();
     let leads = s.certain().is_some() && s.holder() == Holder::Me;
+    let standby = matches!(s.server(), Server::Standby(_));
+    let urgent = is_light(job) && standby && !s.is_paused();
+    // A free lock is not left to others because something small is being done, nor a promotion put off by it.
+    if urgent && s.holder() == Holder::Nobody {
+        return None;
+    }
+    if urgent && leads && s.job.as_ref().is_some_and(|flight| !flight.cancelled) {
+        return Some(Decision::now(
+            s,
+            Action::Cancel,
+            Reason::MakingWay(job.into()),
+        ));
+    }
     Some(rest(
         s,
         match (is_light(job), s.holder()) {

@@ -173,6 +173,8 @@ pub enum Reason {
     TakingBack,
     /// The lock is kept while a job is in flight.
     UpdatedLockDuring(Task),
+    /// A job is given up for something that cannot wait.
+    MakingWay(Task),
     /// A job is in flight.
     InProgress(Task),
     /// The agent was told to end.

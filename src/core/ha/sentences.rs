@@ -115,6 +115,7 @@ impl Reason {
             | Self::Awaiting { .. }
             | Self::Refused(_)
             | Self::UpdatedLockDuring(_)
+            | Self::MakingWay(_)
             | Self::InProgress(_) => return None,
         })
     }
@@ -191,6 +192,9 @@ impl Reason {
             }
             Self::Refused(refusal) => write!(f, "switchover is not possible: {refusal}"),
             Self::UpdatedLockDuring(task) => write!(f, "updated leader lock during {task}"),
+            Self::MakingWay(task) => {
+                write!(f, "giving up {task}: something else cannot wait")
+            }
             Self::InProgress(task) => write!(f, "{task} in progress"),
             _ => Ok(()),
         }

@@ -56,7 +56,11 @@ fn asked_for(s: &Snapshot, request: &Failover) -> Option<Decision> {
     }
     match s.job_in_flight() {
         Some(Job::Checkpoint) if s.job.as_ref().is_some_and(|flight| !flight.cancelled) => {
-            return Some(Decision::now(s, Action::Cancel, Reason::Switchover));
+            return Some(Decision::now(
+                s,
+                Action::Cancel,
+                Reason::MakingWay((&Job::Checkpoint).into()),
+            ));
         }
         Some(_) => return None,
         None => {}
