@@ -120,12 +120,12 @@ impl Reason {
         })
     }
 
-    /// Sentences that name somebody or something.
+    /// Nothing to do: the sentences that tools look for first.
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "the others are the fixed ones, matched above"
+        reason = "the others are matched by the caller"
     )]
-    fn with_names(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn settled(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Leading(me) => write!(f, "no action. I am ({me}), the leader with the lock"),
             Self::LeadingWithout(me, mode) => {
@@ -139,6 +139,17 @@ impl Reason {
                 "no action. I am ({me}), a secondary, and following a leader ({leader})"
             ),
             Self::Idle(me) => write!(f, "no action. I am ({me})"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sentences that name somebody or something.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the others are the fixed ones, matched above"
+    )]
+    fn with_names(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::Writing(key) => write!(f, "writing {key}"),
             Self::Demoting(why) => write!(f, "{why}"),
             Self::Unbuilt(mode) => {
@@ -196,7 +207,7 @@ impl Reason {
                 write!(f, "giving up {task}: something else cannot wait")
             }
             Self::InProgress(task) => write!(f, "{task} in progress"),
-            _ => Ok(()),
+            _ => self.settled(f),
         }
     }
 }
