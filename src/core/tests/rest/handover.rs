@@ -18,6 +18,7 @@ use crate::captures::{NOW, primary, replica, view};
 
 const WALL: &str = "2026-11-21T20:00:00Z";
 
+#[expect(clippy::needless_pass_by_value, reason = "so the tables below read")]
 fn read_by(told: &Told, what: What, body: Value) -> Result<Handover, Reply> {
     let wall: Timestamp = WALL.parse().unwrap();
     Handover::read(what, body.as_object().unwrap(), told, wall)
@@ -39,6 +40,7 @@ fn cluster(mode: SynchronousMode) -> ClusterView {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_request_that_makes_no_sense_is_refused_in_patronis_order_and_words() {
     use What::{Failover, Switchover};
     let past = "2026-11-21T19:59:59+00:00";
@@ -185,6 +187,7 @@ fn what_is_asked_for_stands_in_etcd_as_patroni_writes_it() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn who_may_take_over_depends_on_the_mode_and_on_who_leads() {
     use SynchronousMode::{Off, On, Quorum};
     let names = |mode, what, body: Value| {
