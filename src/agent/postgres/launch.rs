@@ -12,7 +12,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
-use super::postmaster::{FindError, Running};
+use super::postmaster::{self, FindError, Running};
 use super::program;
 
 /// The first argument that makes the agent's binary a helper.
@@ -131,7 +131,6 @@ fn command(launcher: &Launcher, postmaster: Postmaster<'_>) -> Command {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     program::clean_environment(&mut command);
-    command.env_remove("PG_GRANDPARENT_PID");
     for (name, value) in std::env::vars_os() {
         if name == "NOTIFY_SOCKET" || name.to_string_lossy().starts_with("KUBERNETES_") {
             command.env_remove(&name);
@@ -140,9 +139,7 @@ fn command(launcher: &Launcher, postmaster: Postmaster<'_>) -> Command {
             command.env_remove(&name).env("MALLOC_ARENA_MAX", value);
         }
     }
-    if let Some(stranger) = postmaster.stranger {
-        command.env("PG_GRANDPARENT_PID", stranger.to_string());
-    }
+    postmaster::disown(&mut command, postmaster.stranger);
     command
 }
 

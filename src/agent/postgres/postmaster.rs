@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,6 +18,8 @@ use super::processes::{self, Process};
 
 /// How far a process's start may be from what the lock file says (contract 4.3), in seconds.
 const START_TOLERANCE: u64 = 3;
+/// A process that PostgreSQL knows is no postmaster (PostgreSQL, `CreateLockFile`).
+const GRANDPARENT: &str = "PG_GRANDPARENT_PID";
 
 /// A postmaster that was found running or was started.
 #[derive(Clone, Debug)]
@@ -97,6 +100,14 @@ pub fn lock_file(data: &Path) -> Result<Option<LockFile>, FindError> {
         Ok(bytes) => Ok(LockFile::parse(&bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(FindError::Unreadable { path, source }),
+    }
+}
+
+/// Has a program of PostgreSQL not take the process that an old lock file names for another postmaster.
+pub(super) fn disown(command: &mut Command, stranger: Option<u32>) {
+    command.env_remove(GRANDPARENT);
+    if let Some(stranger) = stranger {
+        command.env(GRANDPARENT, stranger.to_string());
     }
 }
 

@@ -10,6 +10,7 @@ use std::process::Command;
 use thiserror::Error;
 use trunkline_core::postgres::options_file;
 
+use super::postmaster::{self, FindError, Found};
 use super::program::{self, Output, Patience, ProgramError};
 
 /// Files that would make a recovery of another kind of it.
@@ -28,6 +29,12 @@ pub enum RecoverError {
         /// The cause.
         source: io::Error,
     },
+    /// It cannot be told who runs there.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// Somebody does.
+    #[error("process {0} runs PostgreSQL on this data directory: it must be stopped before")]
+    Runs(u32),
     /// PostgreSQL failed.
     #[error("recovering in single-user mode: {0}")]
     Postgres(#[from] ProgramError),
@@ -43,6 +50,12 @@ pub async fn recover(
     archive_command: Option<&str>,
     patience: &Patience,
 ) -> Result<(), RecoverError> {
+    let stranger = match postmaster::find(data)? {
+        Found::Nobody => None,
+        Found::Stranger(pid) => Some(pid),
+        Found::SingleUser(pid) => return Err(RecoverError::Runs(pid)),
+        Found::Postmaster(running) => return Err(RecoverError::Runs(running.pid())),
+    };
     archive(data, archive_command, patience).await?;
     empty(&data.join("pg_wal/archive_status"))?;
     for signal in SIGNALS {
@@ -61,6 +74,7 @@ pub async fn recover(
         "template1",
     ]);
     program::clean_environment(&mut command);
+    postmaster::disown(&mut command, stranger);
     Ok(program::run(command, Output::Logged, patience)
         .await
         .map(drop)?)

@@ -12,6 +12,7 @@ use trunkline_core::{Lsn, Timeline};
 
 use super::answer::{self, AnswerError};
 use super::clone::passing;
+use super::postmaster::{self, Found};
 use super::program::{self, Output, Patience, ProgramError};
 use super::recover;
 
@@ -108,6 +109,10 @@ fn command(what: Rewind<'_>) -> Command {
             ("PGOPTIONS", "-c statement_timeout=0"),
         ]);
     program::clean_environment(&mut command);
+    // It may run PostgreSQL itself, to have it shut down in order.
+    if let Ok(Found::Stranger(pid)) = postmaster::find(what.data) {
+        postmaster::disown(&mut command, Some(pid));
+    }
     passing(&mut command, what.passfile);
     command
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
@@ -170,6 +171,12 @@ fn crashed() -> Result<()> {
         );
         start::end_orphans(std::ffi::OsStr::new("postgres"), &former.data()).await?;
         let (postgres, data) = (former.program("postgres"), former.data());
+        // An old lock file whose process lives, and is another.
+        let me = std::process::id();
+        fs::write(
+            data.join("postmaster.pid"),
+            format!("{me}\n{}\n1000\n", data.display()),
+        )?;
         recover::recover(&postgres, &data, None, &patience(BOUND)).await?;
         let says = control::read(&binaries, &former.data()).await?;
         ensure!(says.state == ControlState::ShutDown, "{says:?}");
