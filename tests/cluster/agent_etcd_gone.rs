@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use trunkline_support::faults::Fault;
 use trunkline_support::moments::last_write;
 use trunkline_support::postgres::Sql;
+use trunkline_support::wait::until;
 
 use crate::agents::{on_our_cluster, ready_router};
 use crate::shared::{LOGIN, STEADY, clients, measured};
@@ -30,9 +31,13 @@ fn without_etcd_the_last_write_is_acknowledged_before_the_lease_can_end() -> Res
         );
         // Nor is it given up much earlier than it has to be.
         ensure!(last > lease / 4, "the last write was taken after {last:?}");
-        let sql = Sql::connect(primary, LOGIN).await?;
-        let standby: bool = sql.one("SELECT pg_is_in_recovery()").await?;
-        ensure!(standby, "{leader} takes writes again");
+        until("it serves reads again", STEADY, async || {
+            let sql = Sql::connect(primary, LOGIN).await?;
+            let standby: bool = sql.one("SELECT pg_is_in_recovery()").await?;
+            ensure!(standby, "{leader} takes writes again");
+            Ok(())
+        })
+        .await?;
         stand.etcd.thaw()?;
         stand.patroni.wait_steady(STEADY).await?;
         measured(FAULT, clients, stand, &mut router).await?;
