@@ -4,7 +4,7 @@ use anyhow::Result;
 use trunkline_support::faults::Fault;
 
 use crate::agents::{on_our_cluster, ready_router, somebody_else_leads};
-use crate::shared::{clients, unharmed};
+use crate::shared::{clients, measured_asynchronously};
 
 const FAULT: Fault = Fault::OursNodeKilled;
 
@@ -16,7 +16,7 @@ fn a_leader_of_ours_killed_with_its_postgresql_costs_the_rest_of_its_lease_and_c
         let clients = clients(FAULT, stand, &router).await?;
         let killed = stand.patroni.leader().await?;
         wire.kill(stand.patroni.node(&killed)?.host())?;
-        unharmed(FAULT, clients, stand, &mut router).await?;
+        measured_asynchronously(FAULT, clients, stand, &mut router).await?;
         somebody_else_leads(&killed, stand).await?;
         Ok(())
     })
