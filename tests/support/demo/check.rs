@@ -199,7 +199,13 @@ async fn wrong_reads(when: &str, stand: &Stand, router: &Router) -> Result<Vec<S
             streaming(&before, "replica"),
             streaming(&before, "sync_standby"),
         );
-        let mut looks = vec![(ports.read, [replicas, standbys.clone()].concat())];
+        let replicas = [replicas, standbys.clone()].concat();
+        // A member says once a round how it is: one that was seen between two WAL receivers says so until the next.
+        ensure!(
+            replicas.len() + 1 == stand.patroni.nodes().len(),
+            "only {replicas:?} say that they stream"
+        );
+        let mut looks = vec![(ports.read, replicas)];
         if synchronous {
             let landed = stand.landing(ports.sync, LOGIN).await?;
             ensure!(
