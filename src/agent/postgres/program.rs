@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::Child;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trunkline_core::Moment;
 use trunkline_io::clock;
@@ -106,7 +107,7 @@ pub enum ProgramError {
         program: String,
         /// How it ended.
         status: ExitStatus,
-        /// Its last lines.
+        /// Its last lines: of standard error, where it said anything there.
         last: Vec<String>,
     },
     /// It did not end in time and was ended.
@@ -114,7 +115,7 @@ pub enum ProgramError {
     TooLong {
         /// The program.
         program: String,
-        /// Its last lines.
+        /// Its last lines: of standard error, where it said anything there.
         last: Vec<String>,
     },
     /// It was given up and ended.
@@ -181,7 +182,7 @@ pub async fn run_telling(
         let said = listen(&program, output, stdout, stderr, &mut kept, &mut last);
         group.live(said, patience).await
     };
-    let last = last.0.into();
+    let last = last.last();
     match ended {
         Ended::Alone(Ok(status)) if status.success() => Ok(kept),
         Ended::Alone(Ok(status)) => Err(ProgramError::Failed {
@@ -327,16 +328,39 @@ impl Drop for Group {
     }
 }
 
-/// The last lines a program said.
+/// The last lines a program said, apart by where: which of two pipes is read first is chance.
 #[derive(Default)]
-struct Lines(VecDeque<String>);
+struct Lines {
+    words: VecDeque<String>,
+    complaints: VecDeque<String>,
+}
+
+/// Where a line was said.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Word,
+    Complaint,
+}
 
 impl Lines {
-    fn push(&mut self, line: String) {
-        if self.0.len() == LINES_KEPT {
-            self.0.pop_front();
+    fn push(&mut self, said: Said, line: String) {
+        let lines = match said {
+            Said::Word => &mut self.words,
+            Said::Complaint => &mut self.complaints,
+        };
+        if lines.len() == LINES_KEPT {
+            lines.pop_front();
         }
-        self.0.push_back(line);
+        lines.push_back(line);
+    }
+
+    /// What a failure is best told with.
+    fn last(self) -> Vec<String> {
+        if self.complaints.is_empty() {
+            self.words.into()
+        } else {
+            self.complaints.into()
+        }
     }
 }
 
@@ -348,11 +372,11 @@ async fn listen(
     kept: &mut Vec<u8>,
     last: &mut Lines,
 ) {
-    let (sender, mut lines) = tokio::sync::mpsc::channel::<String>(16);
-    let errors = each_line(stderr, sender.clone());
+    let (sender, mut lines) = mpsc::channel(16);
+    let errors = each_line(stderr, Said::Complaint, sender.clone());
     let words = async move {
         match (output, stdout) {
-            (Output::Logged, stdout) => each_line(stdout, sender).await,
+            (Output::Logged, stdout) => each_line(stdout, Said::Word, sender).await,
             (Output::Kept, None) => {}
             (Output::Kept, Some(mut stdout)) => {
                 let _ = (&mut stdout).take(LONGEST_OUTPUT).read_to_end(kept).await;
@@ -362,16 +386,20 @@ async fn listen(
         }
     };
     let log = async {
-        while let Some(line) = lines.recv().await {
+        while let Some((said, line)) = lines.recv().await {
             tracing::info!("{program}: {line}");
-            last.push(line);
+            last.push(said, line);
         }
     };
     tokio::join!(errors, words, log);
 }
 
 /// Sends every line there is, cut to a length, until nothing is left.
-async fn each_line(from: Option<impl AsyncRead + Unpin>, to: tokio::sync::mpsc::Sender<String>) {
+async fn each_line(
+    from: Option<impl AsyncRead + Unpin>,
+    said: Said,
+    to: mpsc::Sender<(Said, String)>,
+) {
     let Some(from) = from else {
         return;
     };
@@ -384,7 +412,7 @@ async fn each_line(from: Option<impl AsyncRead + Unpin>, to: tokio::sync::mpsc::
             return;
         }
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        if !text.is_empty() && to.send(text).await.is_err() {
+        if !text.is_empty() && to.send((said, text)).await.is_err() {
             return;
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
@@ -171,12 +172,13 @@ fn crashed() -> Result<()> {
         start::end_orphans(std::ffi::OsStr::new("postgres"), &former.data()).await?;
         let (postgres, data) = (former.program("postgres"), former.data());
         // An old lock file whose process lives, and is another.
-        let me = std::process::id();
-        fs::write(
-            data.join("postmaster.pid"),
-            format!("{me}\n{}\n1000\n", data.display()),
-        )?;
-        recover::recover(&postgres, &data, None, &patience(BOUND)).await?;
+        let mut innocent = Command::new("sleep").arg("300").spawn()?;
+        let words = format!("{}\n{}\n1000\n", innocent.id(), data.display());
+        fs::write(data.join("postmaster.pid"), words)?;
+        let recovered = recover::recover(&postgres, &data, None, &patience(BOUND)).await;
+        innocent.kill()?;
+        innocent.wait()?;
+        recovered?;
         let says = control::read(&binaries, &former.data()).await?;
         ensure!(says.state == ControlState::ShutDown, "{says:?}");
         let (here, verdict) = verdict(&former, &leader).await?;
