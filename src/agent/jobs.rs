@@ -57,7 +57,7 @@ impl Jobs {
         F: Future<Output = JobOutcome> + Send + 'static,
     {
         if let Some(replaced) = self.current.take() {
-            tracing::info!("{:?} takes the place of {:?}", job, replaced.in_flight.job);
+            tracing::info!("{job} takes the place of: {}", replaced.in_flight.job);
             replaced.cancel.cancel();
         }
         self.begun += 1;

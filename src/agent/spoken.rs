@@ -1,5 +1,5 @@
-//! What goes to the log: a decision when it is another one than before, and once a `loop_wait` in any case; the sentences that tools
-//! grep are core's.
+//! What goes to the log: a decision when it is another one than before, and once a `loop_wait` in any case; jobs when they
+//! begin and when they end. The sentences are core's, and among them those that tools grep.
 
 use std::time::Duration;
 
@@ -18,12 +18,13 @@ impl Spoken {
     pub(crate) fn decided(&mut self, snapshot: &Snapshot, decision: &Decision) {
         let sentence = decision.reason.to_string();
         match &decision.action {
-            Action::Begin(job) => tracing::info!("{sentence} ({job:?})"),
-            Action::Acquire
-            | Action::Release { .. }
-            | Action::Revoke
-            | Action::Cancel
-            | Action::Exit(_) => tracing::info!("{sentence} ({:?})", decision.action),
+            Action::Begin(job) if job.is_routine() => tracing::debug!("{sentence} ({job})"),
+            Action::Begin(job) => tracing::info!("{sentence} ({job})"),
+            Action::Acquire | Action::Release { .. } | Action::Exit(_) => {
+                tracing::info!("{sentence}");
+            }
+            Action::Revoke => tracing::info!("revoking the lease: {sentence}"),
+            Action::Cancel => tracing::info!("giving up the job in progress: {sentence}"),
             Action::KeepLease | Action::Renew { .. } | Action::Write(_) | Action::Ask(_) => {
                 tracing::debug!("{sentence} ({:?})", decision.action);
             }
@@ -44,18 +45,19 @@ impl Spoken {
 
     /// A job ended.
     pub(crate) fn ended(&mut self, end: &JobEnd) {
-        let took = end.ended.since(end.began);
+        let (job, took) = (&end.job, end.ended.since(end.began).as_secs_f64());
         match &end.outcome {
-            JobOutcome::Failed(words) => {
-                tracing::error!("{:?} failed after {took:.1?}: {words}", end.job);
-            }
-            outcome @ (JobOutcome::Done
-            | JobOutcome::Made(_)
-            | JobOutcome::RewindNeeded(_)
-            | JobOutcome::StillStarting
-            | JobOutcome::Cancelled) => {
-                tracing::info!("{:?}: {outcome:?} after {took:.1?}", end.job);
-            }
+            JobOutcome::Failed(words) => tracing::error!("{job} failed after {took:.1} s: {words}"),
+            JobOutcome::Done if job.is_routine() => tracing::debug!("{job}: done"),
+            JobOutcome::Done => tracing::info!("{job}: done after {took:.1} s"),
+            JobOutcome::Made(made) => tracing::info!(
+                "{job}: done after {took:.1} s, system identifier {}",
+                made.system_id
+            ),
+            JobOutcome::RewindNeeded(true) => tracing::warn!("{job}: pg_rewind is needed"),
+            JobOutcome::RewindNeeded(false) => tracing::info!("{job}: pg_rewind is not needed"),
+            JobOutcome::StillStarting => tracing::warn!("{job}: not finished after {took:.1} s"),
+            JobOutcome::Cancelled => tracing::info!("{job}: given up after {took:.1} s"),
         }
     }
 }

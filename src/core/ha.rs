@@ -32,6 +32,7 @@ mod starting;
 mod switchover;
 mod upkeep;
 mod words;
+mod work;
 
 pub use action::{Action, Decision, Job, JobEnd, JobOutcome, Mode, Outcome, Stop, Write};
 pub use decide::{decide, settled};
