@@ -16,6 +16,8 @@ use std::sync::Arc;
 use trunkline_core::config::agent::Rest;
 use trunkline_core::rest::Signature;
 
+pub use crate::peers::Peers;
+
 mod access;
 mod answers;
 mod asker;
@@ -49,6 +51,8 @@ pub struct Shared {
     pub wishes: Wishes,
     /// Whoever writes operators' requests to etcd.
     pub keys: Arc<dyn Keys>,
+    /// Whoever asks the other members.
+    pub peers: Peers,
     /// The configuration of the API.
     pub rest: Rest,
 }

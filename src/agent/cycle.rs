@@ -17,14 +17,15 @@ use trunkline_core::{MemberName, Moment};
 use trunkline_io::clock;
 use trunkline_io::shutdown::Tasks;
 
-use crate::api::{Board, Wishes};
+use crate::api::{Board, Shared, Wishes};
 use crate::dcs::Dcs;
 use crate::instance::Instance;
 use crate::jobs::Jobs;
 use crate::observe::Observer;
+use crate::peers::Peers;
 use crate::settings::InForce;
 use crate::spoken::Spoken;
-use crate::{me, peers, told};
+use crate::{me, told};
 
 /// More steps than this no cycle takes; one that does is a fault of ours, and the next begins a little later.
 const STEPS: usize = 64;
@@ -45,6 +46,7 @@ pub(crate) struct Cycle {
     pub(crate) jobs: Jobs,
     pub(crate) board: Board,
     pub(crate) wishes: Wishes,
+    pub(crate) peers: Peers,
     pub(crate) memory: Memory,
     pub(crate) spoken: Spoken,
     /// Whether the operator told the agent to end.
@@ -66,8 +68,7 @@ impl Cycle {
         agent: Arc<Agent>,
         dcs: Dcs,
         settings: InForce,
-        board: Board,
-        wishes: Wishes,
+        api: &Shared,
         wake: &Arc<Notify>,
         tasks: &Tasks,
     ) -> Self {
@@ -83,8 +84,9 @@ impl Cycle {
             dcs,
             settings,
             jobs: Jobs::new(Arc::clone(wake), tasks.clone()),
-            board,
-            wishes,
+            board: api.board.clone(),
+            wishes: api.wishes.clone(),
+            peers: api.peers.clone(),
             memory: Memory::default(),
             spoken: Spoken::default(),
             ending: false,
@@ -250,7 +252,7 @@ impl Cycle {
             Action::Revoke => written(self.dcs.revoke(by).await),
             Action::Write(write) => written(self.dcs.write(write, by).await),
             Action::Ask(asked) => {
-                let answers = ask(snapshot, asked, by).await;
+                let answers = ask(&self.peers, snapshot, asked, by).await;
                 round.peers.extend(answers);
                 Outcome::Done
             }
@@ -273,14 +275,19 @@ impl Cycle {
 }
 
 /// Asks members' REST APIs until core has heard enough, or `by`.
-async fn ask(snapshot: &Snapshot, asked: &Asked, by: Moment) -> BTreeMap<MemberName, PeerWord> {
+async fn ask(
+    peers: &Peers,
+    snapshot: &Snapshot,
+    asked: &Asked,
+    by: Moment,
+) -> BTreeMap<MemberName, PeerWord> {
     let began = clock::now();
     let url = |name: &MemberName| snapshot.member(name).and_then(|member| member.api.clone());
     let members = asked.iter().map(|name| (name.clone(), url(name))).collect();
     let enough = |words: &BTreeMap<MemberName, PeerWord>| {
         ha::settled(snapshot, words, clock::now().since(began))
     };
-    peers::ask(members, by.since(began), enough).await
+    peers.ask(members, by.since(began), enough).await
 }
 
 fn written(written: Written) -> Outcome {

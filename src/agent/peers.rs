@@ -5,115 +5,164 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use trunkline_core::MemberName;
+use trunkline_core::config::router::RestApi;
 use trunkline_core::ha::PeerWord;
 use trunkline_core::wire::member::{ApiUrl, Host};
 use trunkline_core::wire::rest::StatusDocument;
-use trunkline_io::http::client;
+use trunkline_io::http::client::{self, Answer, Secured};
+use trunkline_io::tls::{Files, Tls, Unusable};
 
 /// How long a member may take to answer (contract, appendix I).
 pub(crate) const WITHIN: Duration = Duration::from_secs(2);
 /// How often it is asked whether enough is known while nobody answers.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Asks `GET /patroni` of every one of these, at most two seconds and no longer than `within`. `enough` is asked again and
-/// again whether the rest may be left out; whoever has not answered by then counts as silent.
-pub(crate) async fn ask(
-    members: BTreeMap<MemberName, Option<ApiUrl>>,
-    within: Duration,
-    enough: impl Fn(&BTreeMap<MemberName, PeerWord>) -> bool,
-) -> BTreeMap<MemberName, PeerWord> {
-    let mut end = pin!(sleep(within.min(WITHIN)));
-    let mut words = BTreeMap::new();
-    let mut asked = JoinSet::new();
-    let mut waiting = BTreeSet::new();
-    for (name, url) in members {
-        match url {
-            None => {
-                let cause = "it has no api_url in its key".to_owned();
-                words.insert(name, PeerWord::Silent(cause));
-            }
-            Some(url) => {
-                waiting.insert(name.clone());
-                asked.spawn(async move { (name, one(&url).await) });
-            }
-        }
+/// Whoever asks the other members.
+#[derive(Clone, Debug, Default)]
+pub struct Peers {
+    tls: Option<Arc<Tls>>,
+}
+
+impl Peers {
+    /// With what `ctl` and `restapi` say of certificates. Whether any member speaks TLS is not known yet: nobody has to
+    /// write a bundle of authorities for those who do not.
+    ///
+    /// # Errors
+    /// If a file that is named cannot be used.
+    pub(crate) fn of(rest: &RestApi) -> Result<Self, Unusable> {
+        let files = Files {
+            section: "ctl".to_owned(),
+            cacert: rest.cacert.clone(),
+            cert: rest.cert.clone(),
+            key: rest.key.clone(),
+            insecure: rest.insecure,
+        };
+        let tls = match Tls::load(files) {
+            Ok(tls) => Some(Arc::new(tls)),
+            Err(Unusable::NoRoots { .. }) => None,
+            Err(unusable) => return Err(unusable),
+        };
+        Ok(Self { tls })
     }
-    while !enough(&words) {
-        tokio::select! {
-            answer = asked.join_next() => match answer {
-                None => break,
-                Some(Ok((name, word))) => {
-                    tell(&name, &word);
-                    waiting.remove(&name);
-                    words.insert(name, word);
+
+    /// Asks `GET /patroni` of every one of these, at most two seconds and no longer than `within`. `enough` is asked again
+    /// and again whether the rest may be left out; whoever has not answered by then counts as silent.
+    pub(crate) async fn ask(
+        &self,
+        members: BTreeMap<MemberName, Option<ApiUrl>>,
+        within: Duration,
+        enough: impl Fn(&BTreeMap<MemberName, PeerWord>) -> bool,
+    ) -> BTreeMap<MemberName, PeerWord> {
+        let mut end = pin!(sleep(within.min(WITHIN)));
+        let mut words = BTreeMap::new();
+        let mut asked = JoinSet::new();
+        let mut waiting = BTreeSet::new();
+        for (name, url) in members {
+            match url {
+                None => {
+                    let cause = "it has no api_url in its key".to_owned();
+                    words.insert(name, PeerWord::Silent(cause));
                 }
-                // A question that ended without a word: its member stays among those that wait.
-                Some(Err(_)) => {}
-            },
-            () = sleep(LOOK_EVERY) => {}
-            () = &mut end => break,
+                Some(url) => {
+                    waiting.insert(name.clone());
+                    let peers = self.clone();
+                    asked.spawn(async move { (name, peers.one(&url).await) });
+                }
+            }
         }
+        while !enough(&words) {
+            tokio::select! {
+                answer = asked.join_next() => match answer {
+                    None => break,
+                    Some(Ok((name, word))) => {
+                        tell(&name, &word);
+                        waiting.remove(&name);
+                        words.insert(name, word);
+                    }
+                    // A question that ended without a word: its member stays among those that wait.
+                    Some(Err(_)) => {}
+                },
+                () = sleep(LOOK_EVERY) => {}
+                () = &mut end => break,
+            }
+        }
+        for name in waiting {
+            let word = PeerWord::Silent("it was not waited for any longer".to_owned());
+            tell(&name, &word);
+            words.insert(name, word);
+        }
+        words
     }
-    for name in waiting {
-        let word = PeerWord::Silent("it was not waited for any longer".to_owned());
-        tell(&name, &word);
-        words.insert(name, word);
-    }
-    words
-}
 
-/// Whether anybody answers there, whatever the answer is.
-pub(crate) async fn is_anybody_there(url: &ApiUrl, within: Duration) -> bool {
-    let asked = async {
-        let (address, host) = resolve(&url.host, url.port).await.ok()?;
-        match client::get(address, &host, &url.path, None, within).await {
+    /// Whether anybody answers there, whatever the answer is.
+    pub(crate) async fn is_anybody_there(&self, url: &ApiUrl, within: Duration) -> bool {
+        matches!(
+            timeout(within, self.get(url)).await,
             // A status line without headers is Patroni's answer to this question.
-            Ok(_) | Err(client::Trouble::Http(_) | client::Trouble::Body(_)) => Some(()),
-            Err(
-                client::Trouble::Refused
-                | client::Trouble::TimedOut(_)
-                | client::Trouble::Connection(_)
-                | client::Trouble::Tls(_),
-            ) => None,
+            Ok(Ok(_)
+                | Err(NoWord::Asking(
+                    client::Trouble::Http(_) | client::Trouble::Body(_)
+                )))
+        )
+    }
+
+    async fn one(&self, url: &ApiUrl) -> PeerWord {
+        let answer = match timeout(WITHIN, self.get(url)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(cause)) => return PeerWord::Silent(cause.to_string()),
+            Err(_) => return PeerWord::Silent(format!("no answer within {WITHIN:?}")),
+        };
+        match StatusDocument::parse(&answer.body) {
+            Ok(document) => PeerWord::Says(Box::new(document)),
+            Err(error) => PeerWord::Silent(error.to_string()),
         }
-    };
-    matches!(timeout(within, asked).await, Ok(Some(())))
-}
+    }
 
-async fn one(url: &ApiUrl) -> PeerWord {
-    match timeout(WITHIN, answer(url)).await {
-        Ok(Ok(document)) => PeerWord::Says(Box::new(document)),
-        Ok(Err(cause)) => PeerWord::Silent(cause),
-        Err(_) => PeerWord::Silent(format!("no answer within {WITHIN:?}")),
+    async fn get(&self, url: &ApiUrl) -> Result<Answer, NoWord> {
+        let (address, host) = resolve(&url.host, url.port).await?;
+        let name = url.host.to_string();
+        let material = match (url.tls, &self.tls) {
+            (false, _) => None,
+            (true, Some(tls)) => Some(tls.material()),
+            (true, None) => return Err(NoWord::NoAuthority),
+        };
+        let secured = material.as_ref().map(|material| Secured {
+            material,
+            name: &name,
+        });
+        Ok(client::get(address, &host, &url.path, secured, WITHIN).await?)
     }
 }
 
-async fn answer(url: &ApiUrl) -> Result<StatusDocument, String> {
-    if url.tls {
-        return Err("it speaks TLS, which this release does not ask members by".to_owned());
-    }
-    let (address, host) = resolve(&url.host, url.port).await?;
-    let answer = client::get(address, &host, &url.path, None, WITHIN)
-        .await
-        .map_err(|error| error.to_string())?;
-    StatusDocument::parse(&answer.body).map_err(|error| error.to_string())
+/// Why a member gave no word.
+#[derive(Debug, Error)]
+enum NoWord {
+    #[error("looking {host} up: {cause}")]
+    NotFound { host: String, cause: String },
+    #[error("it speaks TLS, and there is no authority to trust: write cacert: under ctl")]
+    NoAuthority,
+    #[error(transparent)]
+    Asking(#[from] client::Trouble),
 }
 
-async fn resolve(host: &Host, port: u16) -> Result<(SocketAddr, String), String> {
+async fn resolve(host: &Host, port: u16) -> Result<(SocketAddr, String), NoWord> {
     let name = host.to_string();
-    let mut found = lookup_host((name.trim_matches(['[', ']']), port))
-        .await
-        .map_err(|error| format!("looking {name} up: {error}"))?;
-    found
-        .next()
-        .map(|address| (address, format!("{name}:{port}")))
-        .ok_or_else(|| format!("{name} has no address"))
+    let not_found = |cause: &str| NoWord::NotFound {
+        host: name.clone(),
+        cause: cause.to_owned(),
+    };
+    let found = lookup_host((name.as_str(), port)).await;
+    let mut found = found.map_err(|error| not_found(&error.to_string()))?;
+    let address = found.next().ok_or_else(|| not_found("it has no address"))?;
+    Ok((address, address.to_string()))
 }
 
 fn tell(name: &MemberName, word: &PeerWord) {

@@ -20,8 +20,9 @@ use crate::api::{self, Asker, Board, Shared, Unbound, Wishes};
 use crate::cycle::Cycle;
 use crate::dcs::{self, Dcs};
 use crate::instance;
+use crate::peers::Peers;
 use crate::settings::{InForce, Read};
-use crate::{peers, told};
+use crate::told;
 
 /// How long all tasks get to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -95,14 +96,14 @@ pub async fn run(start: Start) -> Result<u8, Failure> {
     )
     .map_err(system("following etcd"))?;
     etcd_answers(&dcs, &mut signals).await?;
-    no_namesake(&agent, &dcs).await?;
-    let wishes = Wishes::default();
-    let board = Board::new(told::nothing(&agent, settings.dynamic(), clock::now()));
-    serve(&agent, &settings, &dcs, &board, &wishes, &tasks).await?;
-    let mut cycle = Cycle::new(agent, dcs, settings, board, wishes.clone(), &wake, &tasks);
+    let peers = Peers::of(&agent.peers)?;
+    no_namesake(&agent, &dcs, &peers).await?;
+    let api = serve(&agent, &settings, &dcs, peers, &tasks).await?;
+    let mut cycle = Cycle::new(agent, dcs, settings, &api, &wake, &tasks);
     let manager = Manager::default();
     manager.tell(Word::Ready, "running").await;
-    let code = cycles(&mut cycle, &mut signals, &alarm, &wake, &wishes, &manager).await;
+    let wishes = &api.wishes;
+    let code = cycles(&mut cycle, &mut signals, &alarm, &wake, wishes, &manager).await;
     if !tasks.end(GRACE).await {
         tracing::error!("some tasks did not end in time");
     }
@@ -167,7 +168,7 @@ async fn etcd_answers(dcs: &Dcs, signals: &mut Signals) -> Result<(), Failure> {
 }
 
 /// Whether nobody answers where the member key of this name says that its REST API is (contract 5.1, unique name).
-async fn no_namesake(agent: &Agent, dcs: &Dcs) -> Result<(), Failure> {
+async fn no_namesake(agent: &Agent, dcs: &Dcs, peers: &Peers) -> Result<(), Failure> {
     let view = dcs.view();
     let url = view
         .value()
@@ -178,7 +179,7 @@ async fn no_namesake(agent: &Agent, dcs: &Dcs) -> Result<(), Failure> {
         path: "/liveness".to_owned(),
         ..url
     };
-    if peers::is_anybody_there(&url, NAMESAKE).await {
+    if peers.is_anybody_there(&url, NAMESAKE).await {
         let name = agent.name.to_string();
         tracing::error!("Can't start; there is already a node named '{name}' running");
         return Err(Failure::Namesake(name));
@@ -208,19 +209,19 @@ async fn serve(
     agent: &Arc<Agent>,
     settings: &InForce,
     dcs: &Dcs,
-    board: &Board,
-    wishes: &Wishes,
+    peers: Peers,
     tasks: &Tasks,
-) -> Result<(), Failure> {
+) -> Result<Arc<Shared>, Failure> {
     let listener = api::listen(&agent.rest).await?;
-    let shared = Shared {
-        board: board.clone(),
+    let shared = Arc::new(Shared {
+        board: Board::new(told::nothing(agent, settings.dynamic(), clock::now())),
         asker: Asker::start(instance::asker(agent, &settings.now()), tasks),
-        wishes: wishes.clone(),
+        wishes: Wishes::default(),
         keys: Arc::new(dcs.writer()),
+        peers,
         rest: agent.rest.clone(),
-    };
-    let serving = api::serve(listener, Arc::new(shared), tasks.clone());
+    });
+    let serving = api::serve(listener, Arc::clone(&shared), tasks.clone());
     tasks.spawn("rest api", serving);
-    Ok(())
+    Ok(shared)
 }

@@ -78,7 +78,7 @@ async fn feasible(handover: &Handover, api: &Api) -> Result<(), Reply> {
         let enough = |answers: &std::collections::BTreeMap<_, PeerWord>| {
             handover.feasible(answers) == Feasible::Yes
         };
-        let answers = peers::ask(candidates, peers::WITHIN, enough).await;
+        let answers = api.peers.ask(candidates, peers::WITHIN, enough).await;
         match handover.feasible(&answers) {
             Feasible::Yes => return Ok(()),
             Feasible::No(refusal) => return Err(refusal),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use trunkline_agent::api::{self, Asker, Board, Keys, Later, Shared, Wishes};
+use trunkline_agent::api::{self, Asker, Board, Keys, Later, Peers, Shared, Wishes};
 use trunkline_core::Revision;
 use trunkline_core::config::agent::{Rest, ServerTokens};
 use trunkline_core::lease::{Held, Written};
@@ -121,6 +121,7 @@ impl Stand {
             asker: Asker::start(ask, &tasks),
             wishes: wishes.clone(),
             keys: Arc::new(requests.clone()),
+            peers: Peers::default(),
             rest,
         };
         let serving = api::serve(listener, Arc::new(shared), tasks.clone());
