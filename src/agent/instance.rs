@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use trunkline_core::config::agent::{Agent, Settings};
 use trunkline_core::ha::{Job, JobOutcome};
@@ -109,11 +110,14 @@ impl Instance {
         if state.kept.as_ref() == Some(dynamic) {
             return;
         }
-        // Tried once: what stands in the way now is not gone in a moment.
+        // Tried once: what stands in the way now is not gone in a moment. Nobody waits for the disk.
         state.kept = Some(dynamic.clone());
-        if let Err(error) = dynamic::write(&self.agent.data_dir, dynamic) {
-            tracing::warn!("{error}");
-        }
+        let (agent, dynamic) = (Arc::clone(&self.agent), dynamic.clone());
+        drop(spawn_blocking(move || {
+            if let Err(error) = dynamic::write(&agent.data_dir, &dynamic) {
+                tracing::warn!("{error}");
+            }
+        }));
     }
 
     /// Does a job to its end. `running` is the postmaster that was seen last.

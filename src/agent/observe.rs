@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 use trunkline_core::config::agent::{Agent, Settings};
 use trunkline_core::ha::{InFlight, Job};
 use trunkline_core::postgres::{
@@ -48,6 +50,9 @@ pub(crate) struct Observer {
     tasks: Tasks,
     heartbeat: Heartbeat,
     process: Process,
+    data: DataDirectory,
+    /// A look at it that has not come back.
+    looking: Option<JoinHandle<DataDirectory>>,
     database: Observed<Database, Silence>,
     control: Observed<ControlData, String>,
     system_id: Option<SystemId>,
@@ -78,6 +83,8 @@ impl Observer {
             wake,
             tasks,
             process: Process::Down(now),
+            data: DataDirectory::Unusable("it was not looked at yet".to_owned()),
+            looking: None,
             database: Observed::Unknown {
                 since: now,
                 cause: Silence::NotAsked,
@@ -122,10 +129,10 @@ impl Observer {
         let trouble = self.look_for_postmaster();
         self.ask_database(fresh, patience).await;
         let data = match trouble {
-            None => directory::observe(&self.agent),
+            None => self.look_at_data(patience).await,
             Some(words) => DataDirectory::Unusable(words),
         };
-        self.read_control(&data, job).await;
+        self.read_control(&data, job, patience).await;
         self.read_history();
         Seen {
             data,
@@ -193,8 +200,36 @@ impl Observer {
         }
     }
 
+    /// The data directory, on a thread of its own: a disk that hangs must not hang whoever keeps the lock. Until it
+    /// answers, what was seen last counts.
+    async fn look_at_data(&mut self, patience: Duration) -> DataDirectory {
+        let agent = &self.agent;
+        let looking = self.looking.get_or_insert_with(|| {
+            let agent = Arc::clone(agent);
+            spawn_blocking(move || directory::observe(&agent))
+        });
+        match timeout(patience, looking).await {
+            Ok(looked) => {
+                self.looking = None;
+                self.data = looked.unwrap_or_else(|error| {
+                    DataDirectory::Unusable(format!("looking at the data directory: {error}"))
+                });
+            }
+            Err(_) => tracing::warn!(
+                "{} does not answer within {patience:?}: what was seen of it last counts",
+                self.agent.data_dir.display()
+            ),
+        }
+        self.data.clone()
+    }
+
     /// The control file is read while PostgreSQL does not speak for itself, and while a job changes it.
-    async fn read_control(&mut self, data: &DataDirectory, job: Option<&InFlight>) {
+    async fn read_control(
+        &mut self,
+        data: &DataDirectory,
+        job: Option<&InFlight>,
+        patience: Duration,
+    ) {
         if !matches!(data, DataDirectory::Present { .. }) {
             self.system_id = None;
             return;
@@ -205,7 +240,13 @@ impl Observer {
             return;
         }
         let asked = clock::now();
-        match control::read(&Binaries::of(&self.agent), &self.agent.data_dir).await {
+        let binaries = Binaries::of(&self.agent);
+        let reading = timeout(patience, control::read(&binaries, &self.agent.data_dir));
+        let read = match reading.await {
+            Ok(read) => read.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("pg_controldata gave no answer within {patience:?}")),
+        };
+        match read {
             Ok(control) => {
                 self.system_id = Some(control.system_id.clone());
                 self.control.answered(control, asked);
@@ -216,7 +257,7 @@ impl Observer {
                     cause: String::new(),
                 };
                 let known = std::mem::replace(&mut self.control, nothing);
-                self.control = known.unanswered(error.to_string(), asked);
+                self.control = known.unanswered(error, asked);
             }
         }
     }
