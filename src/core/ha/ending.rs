@@ -1,11 +1,12 @@
 //! The agent was told to end (contract 5.1, SIGTERM): PostgreSQL stops, the lock is let go, the lease is revoked;
 //! in pause everything is left as it is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::action::{Action, Decision, Job, JobOutcome, Stop};
+use super::action::{Action, Decision, Job, JobOutcome, Stop, Write};
 use super::memory::Bootstrap;
-use super::reason::Reason;
+use super::reason::{Reason, Refusal};
 use super::snapshot::Snapshot;
 use super::standing::Holder;
 use super::upkeep::{self, rest};
@@ -79,7 +80,8 @@ fn stopped(s: &Snapshot) -> Decision {
         if anybody && s.now < until && s.shutdown_checkpoint().is_some() {
             return upkeep::decide(s).unwrap_or_else(|| closely(s));
         }
-        return Decision::now(s, release, Reason::Ending);
+        return withdraw(s, s.shutdown_checkpoint())
+            .unwrap_or_else(|| Decision::now(s, release, Reason::Ending));
     }
     let revoke = s.lease.is_some() && s.untried(&Action::Revoke) && s.untried(&release);
     if revoke {
@@ -94,7 +96,10 @@ fn hand_over(s: &Snapshot, checkpoint: Lsn) -> Option<Decision> {
         optime: Some(checkpoint),
     };
     match switchover::received(s, checkpoint) {
-        Some(true) if s.untried(&release) => Some(Decision::now(s, release, Reason::HandingOver)),
+        Some(true) if s.untried(&release) => Some(
+            withdraw(s, Some(checkpoint))
+                .unwrap_or_else(|| Decision::now(s, release, Reason::HandingOver)),
+        ),
         Some(_) => None,
         None => {
             let all = handover::candidates(s, None);
@@ -102,6 +107,21 @@ fn hand_over(s: &Snapshot, checkpoint: Lsn) -> Option<Decision> {
             Some(Decision::now(s, Action::Ask(unasked), Reason::AskingPeers))
         }
     }
+}
+
+/// Whoever a request names takes the lock without asking how far others are: where it does not have everything, the
+/// request goes before the lock does.
+fn withdraw(s: &Snapshot, checkpoint: Option<Lsn>) -> Option<Decision> {
+    let heir = BTreeSet::from([s.request()?.candidate.clone()?]);
+    if checkpoint.is_some_and(|checkpoint| handover::has_it_all(s, &heir, checkpoint)) {
+        return None;
+    }
+    let clear = Action::Write(Write::ClearFailover(switchover::revision(s)));
+    Some(if s.untried(&clear) {
+        Decision::now(s, clear, Reason::Refused(Refusal::NobodyCaughtUp))
+    } else {
+        closely(s)
+    })
 }
 
 fn closely(s: &Snapshot) -> Decision {

@@ -28,6 +28,10 @@ fn promote(s: &Snapshot) -> Decision {
     if let Some(unbuilt) = s.unbuilt() {
         return release(s, Reason::Unbuilt(unbuilt));
     }
+    // Without word from etcd this long, a primary would have to stop again at once.
+    if s.certain().is_some_and(|held| s.now >= held.demote_at()) {
+        return rest(s, Reason::EtcdSilent);
+    }
     // The winner's clean-up: whatever was asked for has come true, or cannot any more.
     let clear = Action::Write(Write::ClearFailover(None));
     if s.request().is_some() && s.untried(&clear) {

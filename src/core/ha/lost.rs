@@ -1,11 +1,16 @@
 //! A lock that is somebody else's, or a lease that has ended: PostgreSQL stops before anything else (A1).
 
+use std::time::Duration;
+
 use super::action::{Action, Decision, Job, Stop};
 use super::memory::Bootstrap;
 use super::reason::{Demotion, Reason};
 use super::snapshot::Snapshot;
 use super::standing::{Holder, Server};
 use crate::lease::Renewal;
+
+/// How long a PostgreSQL may take to be gone that somebody else may have succeeded already.
+const GONE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Stops a PostgreSQL that may write and must not.
 pub(super) fn decide(s: &Snapshot) -> Option<Decision> {
@@ -20,15 +25,22 @@ pub(super) fn decide(s: &Snapshot) -> Option<Decision> {
         return None;
     }
     let reason = Reason::Demoting(why);
-    Some(Decision::now(s, Action::Begin(Job::Stop(AT_ONCE)), reason))
+    Some(Decision::now(
+        s,
+        Action::Begin(Job::Stop(at_once(s))),
+        reason,
+    ))
 }
 
-/// No word with anybody: SIGQUIT.
-const AT_ONCE: Stop = Stop {
-    immediate: true,
-    checkpoint: false,
-    deadline: None,
-};
+/// No word with anybody: SIGQUIT. A postmaster that hangs passes it on to nobody, and whoever is connected goes on
+/// writing: after most of this time all of them are killed.
+pub(super) fn at_once(s: &Snapshot) -> Stop {
+    Stop {
+        immediate: true,
+        checkpoint: false,
+        deadline: Some(s.now.after(GONE_WITHIN)),
+    }
+}
 
 fn why(s: &Snapshot) -> Option<Demotion> {
     if s.held.is_some() && s.certain().is_none() {

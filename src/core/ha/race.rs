@@ -1,11 +1,11 @@
 //! Nobody holds the lock: who takes it (contract 5.5).
 
-use super::action::{Action, Decision, Job, Stop};
+use super::action::{Action, Decision, Job};
 use super::reason::{Demotion, Reason};
 use super::snapshot::Snapshot;
 use super::standing::Server;
 use super::upkeep::rest;
-use super::{crash, manual};
+use super::{crash, lost, manual};
 use crate::election::{self, Contest, Verdict};
 use crate::postgres::Database;
 use crate::{Lsn, MemberName};
@@ -35,14 +35,9 @@ fn primary(s: &Snapshot, database: &Database) -> Decision {
     if !old && s.unbuilt().is_none() && s.untried(&Action::Acquire) {
         return Decision::now(s, Action::Acquire, Reason::LeadingAgain);
     }
-    let stop = Stop {
-        immediate: true,
-        checkpoint: false,
-        deadline: None,
-    };
     Decision::now(
         s,
-        Action::Begin(Job::Stop(stop)),
+        Action::Begin(Job::Stop(lost::at_once(s))),
         Reason::Demoting(Demotion::NoLock),
     )
 }

@@ -81,13 +81,14 @@ impl Snapshot {
         self.view.fresh().map(|(view, _)| view)
     }
 
-    /// The dynamic configuration in force.
+    /// The dynamic configuration in force; before etcd has answered, the one that was last known here: an agent that
+    /// starts beside a running primary without etcd has to go by the cluster's times, not by the usual ones.
     #[must_use]
     pub fn config(&self) -> DynamicConfig {
-        self.view
-            .value()
-            .map(|view| view.config.clone())
-            .unwrap_or_default()
+        match self.view.value() {
+            Some(view) => view.config.clone(),
+            None => DynamicConfig::parse(self.me.initial_config.as_bytes()).unwrap_or_default(),
+        }
     }
 
     /// Whether the cluster is paused, as far as is known.
@@ -105,7 +106,9 @@ impl Snapshot {
     /// Who holds the lock.
     #[must_use]
     pub fn holder(&self) -> Holder {
-        if let Some(Renewal::Lost { holder }) = &self.renewal {
+        // A lock that was won since it was lost in this cycle is proven again.
+        let lost = self.renewal.as_ref().filter(|_| self.certain().is_none());
+        if let Some(Renewal::Lost { holder }) = lost {
             return match holder {
                 Some(name) if *name != self.me.name => Holder::Other(name.clone()),
                 Some(_) | None => Holder::Nobody,

@@ -149,7 +149,7 @@ fn refuse(s: &Snapshot, refusal: Refusal) -> Option<Decision> {
         .then(|| Decision::now(s, clear, Reason::Refused(refusal)))
 }
 
-fn revision(s: &Snapshot) -> Option<crate::Revision> {
+pub(super) fn revision(s: &Snapshot) -> Option<crate::Revision> {
     s.fresh()?
         .written
         .get(&Key::Failover)
@@ -167,7 +167,12 @@ fn hand_over(s: &Snapshot, it: &Switchover) -> Decision {
     else {
         return stopping(s);
     };
-    let all = handover::candidates(s, it.candidate.as_ref());
+    // The request may name somebody else by now, who would take the lock whatever he has.
+    let candidate = match s.request() {
+        Some(request) => request.candidate.as_ref(),
+        None => it.candidate.as_ref(),
+    };
+    let all = handover::candidates(s, candidate);
     let release = Action::Release {
         optime: Some(checkpoint),
     };
