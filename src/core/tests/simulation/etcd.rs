@@ -50,6 +50,8 @@ pub(crate) enum What {
     Lease(i64),
     KeepAlive(i64),
     Propose(Op),
+    /// The same, to be told what stands in this key then.
+    Change(Op, String),
 }
 
 #[derive(Clone, Debug)]
@@ -59,6 +61,7 @@ pub(crate) enum Answer {
     Lease(LeaseLeft),
     /// Whether the lease is kept.
     Kept(bool),
+    Changed(Done, Header, Option<KeyValue>),
     Done(Done),
     Failed(&'static str),
 }
@@ -79,6 +82,8 @@ pub(crate) struct Member {
     pub(crate) term: u64,
     /// When leases run out, if it believes that it leads.
     pub(crate) lessor: Option<BTreeMap<i64, Moment>>,
+    /// Since when it has not heard a quorum, while it believes that it leads.
+    pub(crate) alone: Option<Moment>,
     /// Changes that can be watched.
     pub(crate) history: Vec<(i64, Vec<Change>)>,
     pub(crate) compacted: i64,
@@ -196,7 +201,10 @@ impl World {
                 }
                 None => self.after(AGAIN, Event::EtcdAsked(request)),
             },
-            What::List { linearizable: true } | What::Leader | What::Propose(_) => {
+            What::List { linearizable: true }
+            | What::Leader
+            | What::Propose(_)
+            | What::Change(..) => {
                 if self.leads_for(number) {
                     let term = self.etcd.term;
                     let takes = self.chance.mostly_short(4, 40) + Duration::from_micros(300);
@@ -215,6 +223,16 @@ impl World {
         }
         let answer = match &request.what {
             What::Propose(op) => Some(Answer::Done(self.commit(op.clone()))),
+            What::Change(op, key) => {
+                let done = self.commit(op.clone());
+                let found = self.etcd.truth.get(key).cloned();
+                let header = Header {
+                    revision: Revision(self.etcd.truth.revision),
+                    term: RaftTerm(self.etcd.term),
+                    cluster: ClusterId(self.etcd.id),
+                };
+                Some(Answer::Changed(done, header, found))
+            }
             What::List { .. } | What::Leader | What::Lease(_) | What::KeepAlive(_) => None,
         };
         let upto = self.etcd.log.len();
@@ -247,9 +265,11 @@ impl World {
         let store = &self.etcd.members[request.member].store;
         let answer = match request.what {
             What::List { .. } => Answer::Listed(header, store.all()),
-            What::Leader | What::Lease(_) | What::KeepAlive(_) | What::Propose(_) => {
-                Answer::Leader(header, store.get("leader").cloned())
-            }
+            What::Leader
+            | What::Lease(_)
+            | What::KeepAlive(_)
+            | What::Propose(_)
+            | What::Change(..) => Answer::Leader(header, store.get("leader").cloned()),
         };
         self.answer_etcd(request, answer);
     }

@@ -16,10 +16,15 @@ mod together;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Fault {
     AgentDies(usize),
+    /// It is told to end, and started again.
+    AgentEnds(usize),
     AgentFreezes(usize),
+    SlowDisk(usize),
     PostgresDies(usize),
     PostgresRestarts(usize),
     PostgresFreezes(usize),
+    /// The postmaster does, and whoever is connected goes on.
+    PostmasterHangs(usize),
     NodeFreezes(usize),
     NodeVanishes(usize),
     EtcdFreezes(usize),
@@ -65,6 +70,8 @@ pub(crate) enum Cut {
 pub(crate) enum Asked {
     /// Another leader, perhaps this one.
     Now(Option<usize>),
+    /// This one, whoever leads.
+    Failover(usize),
     InThreeSeconds,
 }
 
@@ -96,7 +103,7 @@ pub(crate) enum Rest {
 /// Who else may answer at a member's address.
 const FOREIGN: [Rest; 3] = [Rest::OtherMember, Rest::OtherCluster, Rest::OtherDatabase];
 /// How many kinds there are to draw from.
-const KINDS: usize = 42;
+const KINDS: usize = 46;
 
 impl Fault {
     /// The kind in words, for counting.
@@ -104,9 +111,12 @@ impl Fault {
         match self {
             Self::AgentDies(_) => "fault: an agent dies",
             Self::AgentFreezes(_) => "fault: an agent freezes",
+            Self::AgentEnds(_) => "fault: an agent is told to end",
+            Self::SlowDisk(_) => "fault: a disk is slow",
             Self::PostgresDies(_) => "fault: PostgreSQL dies",
             Self::PostgresRestarts(_) => "fault: PostgreSQL restarts",
             Self::PostgresFreezes(_) => "fault: PostgreSQL freezes",
+            Self::PostmasterHangs(_) => "fault: a postmaster hangs",
             Self::NodeFreezes(_) => "fault: a node freezes",
             Self::NodeVanishes(_) => "fault: a node vanishes",
             Self::EtcdFreezes(_) => "fault: an etcd member freezes",
@@ -122,6 +132,7 @@ impl Fault {
             Self::Cut(Cut::RouterFromEtcd(_)) => "fault: a router loses etcd",
             Self::Cut(Cut::RouterFromNodes(_)) => "fault: a router loses the nodes",
             Self::Switchover(Asked::Now(_)) => "fault: a switchover",
+            Self::Switchover(Asked::Failover(_)) => "fault: a failover by hand",
             Self::Switchover(Asked::InThreeSeconds) => "fault: a switchover is scheduled",
             Self::LeaderDeleted => "fault: the leader key is deleted",
             Self::LeaderGarbage => "fault: the leader key names nobody",
@@ -212,9 +223,53 @@ impl Fault {
             38 => Self::Rest(n, Rest::Refuses),
             39 => Self::Rest(n, chance.one_of(&FOREIGN)),
             40 => Self::Rest(n, Rest::Stale),
+            41 => Self::AgentEnds(n),
+            42 => Self::SlowDisk(n),
+            43 => Self::Switchover(Asked::Failover((n + 1) % nodes)),
+            44 => Self::PostmasterHangs(n),
             _ => Self::Rest(n, Rest::Garbage),
         }
     }
+}
+
+/// What the configuration of our agents says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) may_rewind: bool,
+    pub(crate) use_slots: bool,
+    pub(crate) check_timeline: bool,
+    pub(crate) primary_start_timeout: Duration,
+    /// `maximum_lag_on_failover`.
+    pub(crate) lag: u64,
+}
+
+impl Rules {
+    fn draw(chance: &mut Chance) -> Self {
+        Self {
+            may_rewind: chance.in_hundred(80),
+            use_slots: chance.in_hundred(50),
+            check_timeline: chance.in_hundred(50),
+            primary_start_timeout: Duration::from_secs(chance.one_of(&[0, 3, 300])),
+            lag: chance.one_of(&[2_000, 1_048_576]),
+        }
+    }
+}
+
+/// Which agents are ours, whether they make the cluster in the run, and who is never to lead.
+fn agents(chance: &mut Chance, nodes: usize) -> (Vec<bool>, bool, Option<usize>) {
+    let kind = chance.place(10);
+    let ours: Vec<bool> = (0..nodes)
+        .map(|_| match kind {
+            0..4 => false,
+            4..7 => true,
+            _ => chance.in_hundred(50),
+        })
+        .collect();
+    let all = ours.iter().all(|is_ours| *is_ours);
+    let from_nothing = all && chance.in_hundred(30);
+    let last = nodes - 1;
+    let nofailover = ours[last] && chance.in_hundred(12);
+    (ours, from_nothing, nofailover.then_some(last))
 }
 
 /// A run as it was drawn.
@@ -224,6 +279,13 @@ pub(crate) struct Plan {
     pub(crate) nodes: usize,
     pub(crate) routers: usize,
     pub(crate) failsafe: bool,
+    /// Which nodes have an agent of ours.
+    pub(crate) ours: Vec<bool>,
+    /// Whether the cluster is made in the run.
+    pub(crate) from_nothing: bool,
+    /// Who is never to lead.
+    pub(crate) nofailover: Option<usize>,
+    pub(crate) rules: Rules,
     pub(crate) when_unproven: WhenUnproven,
     pub(crate) fallback: Option<To>,
     /// When each begins and how long it lasts.
@@ -244,6 +306,7 @@ impl Plan {
         };
         let nodes = chance.one_of(&[2, 3, 3, 4]);
         let routers = if chance.in_hundred(20) { 2 } else { 1 };
+        let (ours, from_nothing, nofailover) = agents(chance, nodes);
         let mut faults: Vec<_> = (0..chance.one_of(&[1, 2, 2, 3, 4]))
             .map(|_| {
                 let begins = START.after(chance.millis(2_500, 12_000));
@@ -255,8 +318,8 @@ impl Plan {
                 (begins, lasts, Fault::draw(chance, nodes, routers))
             })
             .collect();
-        if chance.in_hundred(15) {
-            faults.extend(together::draw(chance, ttl));
+        if chance.in_hundred(25) {
+            faults.extend(together::draw(chance, ttl, nodes));
         }
         let ends = faults.iter().map(|(begins, lasts, _)| begins.after(*lasts));
         let calm = ends.fold(START.after(seconds(4)), Ord::max);
@@ -265,6 +328,10 @@ impl Plan {
             nodes,
             routers,
             failsafe: chance.in_hundred(50),
+            from_nothing,
+            nofailover,
+            rules: Rules::draw(chance),
+            ours,
             when_unproven: if chance.in_hundred(80) {
                 WhenUnproven::Kill
             } else {
@@ -273,7 +340,7 @@ impl Plan {
             fallback: chance.in_hundred(50).then_some(To::Primary),
             faults,
             calm,
-            end: calm.after(seconds(ttl + 4 * loop_wait + 22)),
+            end: calm.after(seconds(3 * ttl + 4 * loop_wait + 25)),
         }
     }
 
@@ -281,6 +348,9 @@ impl Plan {
     pub(crate) fn configuration(&self) -> String {
         let (ttl, wait) = (self.pace.ttl.as_secs(), self.pace.loop_wait.as_secs());
         let failsafe = self.failsafe;
-        format!(r#"{{"ttl":{ttl},"loop_wait":{wait},"failsafe_mode":{failsafe}}}"#)
+        let (retry, lag) = (self.pace.retry.as_secs(), self.rules.lag);
+        format!(
+            r#"{{"ttl":{ttl},"loop_wait":{wait},"retry_timeout":{retry},"failsafe_mode":{failsafe},"maximum_lag_on_failover":{lag}}}"#
+        )
     }
 }

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use trunkline_core::Moment;
+
 use crate::chance::Chance;
 
 /// How many etcd members, nodes and routers there can be.
@@ -39,6 +41,8 @@ struct Link {
     slow: u64,
     /// How many of a thousand packets are lost.
     loss: u32,
+    /// When it was last cut or not well.
+    ill: Option<Moment>,
 }
 
 /// All links.
@@ -52,14 +56,16 @@ impl Network {
         self.link(from, to).cuts += 1;
     }
 
-    pub(crate) fn mend(&mut self, from: Party, to: Party) {
+    pub(crate) fn mend(&mut self, from: Party, to: Party, now: Moment) {
+        self.link(from, to).ill = Some(now);
         let cuts = &mut self.link(from, to).cuts;
         *cuts = cuts.saturating_sub(1);
     }
 
     /// Makes a link slow and lossy, or with zeros well again.
-    pub(crate) fn worsen(&mut self, from: Party, to: Party, slow: u64, loss: u32) {
+    pub(crate) fn worsen(&mut self, from: Party, to: Party, slow: u64, loss: u32, now: Moment) {
         let link = self.link(from, to);
+        link.ill = Some(now);
         (link.slow, link.loss) = (slow, loss);
     }
 
@@ -70,6 +76,16 @@ impl Network {
     /// Whether both hear each other.
     pub(crate) const fn connects(&self, one: Party, other: Party) -> bool {
         self.is_open(one, other) && self.is_open(other, one)
+    }
+
+    /// Whether the link between both was ill, one way or the other, at any time since.
+    pub(crate) fn cut_since(&self, one: Party, other: Party, since: Moment) -> bool {
+        let ill = |from: Party, to: Party| {
+            let link = self.links[from.index()][to.index()];
+            let now = link.cuts > 0 || link.slow > 0 || link.loss > 0;
+            now || link.ill.is_some_and(|ill| ill >= since)
+        };
+        ill(one, other) || ill(other, one)
     }
 
     /// How long something said now takes, or that it never arrives.

@@ -1,20 +1,29 @@
-//! A node: a machine with an agent after Patroni's contract and a PostgreSQL, and what both answer to a router.
+//! A node: a machine with an agent, one of ours or one after Patroni's contract, and a PostgreSQL; and what both
+//! answer to whoever asks.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::{Value, json};
 use trunkline_core::Moment;
+use trunkline_core::follow::Follow;
 use trunkline_core::probe::{Accepts, NoAnswer};
 
 use crate::events::Event;
-use crate::network::Party;
-use crate::world::World;
+use crate::faults::Plan;
+use crate::feed::Feed;
+use crate::network::{ETCDS, Party};
+use crate::router::prefix;
+use crate::world::{START, World};
 
 pub(crate) mod agent;
 pub(crate) mod cycle;
+pub(crate) mod log;
+pub(crate) mod ours;
 pub(crate) mod postgres;
+pub(crate) mod stream;
 
 use agent::Agent;
+use ours::Ours;
 use postgres::{Postgres, State};
 
 /// The scope of the cluster.
@@ -29,6 +38,15 @@ pub(crate) struct Node {
     /// Whether there is a machine at its address.
     pub(crate) up: bool,
     pub(crate) agent: Agent,
+    /// Whether its agent is one of ours; and that agent, if it was ever started.
+    pub(crate) is_ours: bool,
+    pub(crate) ours: Option<Box<Ours>>,
+    /// How an agent of ours follows etcd.
+    pub(crate) feed: Feed,
+    pub(crate) nofailover: bool,
+    pub(crate) slow_disk: bool,
+    /// Since when all of it has been well, for the witness.
+    pub(crate) well_since: Option<Moment>,
     pub(crate) postgres: Postgres,
     pub(crate) rest: RestIllness,
     /// What arrived while processes were frozen.
@@ -61,14 +79,20 @@ pub(crate) enum Heard {
 }
 
 impl Node {
-    pub(crate) fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize, plan: &Plan) -> Self {
         let host = u8::try_from(number + 1).unwrap_or(0);
         Self {
             name: format!("pg-{}", number + 1),
             address: SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), 5432)),
             up: true,
             agent: Agent::default(),
-            postgres: Postgres::default(),
+            is_ours: plan.ours[number],
+            ours: None,
+            feed: Feed::new(Follow::new(prefix(), ETCDS, START)),
+            nofailover: plan.nofailover == Some(number),
+            slow_disk: false,
+            well_since: None,
+            postgres: Postgres::new(0),
             rest: RestIllness::Well,
             inbox: Vec::new(),
         }
@@ -83,11 +107,11 @@ impl Node {
             "state": self.postgres.word(),
             "role": self.role(standby),
             "version": "4.1.5",
-            "timeline": self.postgres.timeline,
+            "timeline": self.postgres.log.timeline(),
         });
         if running && !self.postgres.primary {
             // Rounded, so that an idle replica does not publish anew in every cycle.
-            value["replay_lsn"] = json!(self.postgres.at >> 12 << 12);
+            value["replay_lsn"] = json!(self.postgres.log.end >> 12 << 12);
         }
         value.to_string()
     }
@@ -113,7 +137,7 @@ impl Node {
             (false, true) => !standby,
             (false, false) => false,
         };
-        let at = self.postgres.at;
+        let at = self.postgres.log.end;
         let mut document = json!({
             "state": if self.postgres.noticed { self.postgres.word() } else { "unknown" },
             "role": self.role(standby),
@@ -121,7 +145,7 @@ impl Node {
             "database_system_identifier": SYSTEM_ID,
         });
         if running {
-            document["timeline"] = json!(self.postgres.timeline);
+            document["timeline"] = json!(self.postgres.log.timeline());
             document["xlog"] = if self.postgres.primary {
                 json!({ "location": at })
             } else {
@@ -150,8 +174,11 @@ impl World {
             let again = Event::RestAsked(number, router, question);
             return node.inbox.push(again);
         }
-        let (paused, standby) = (node.agent.seen.pause, node.agent.seen.standby);
-        let (code, body) = node.status(self.now, paused, standby);
+        let Some((code, body)) = self.word(number) else {
+            let refused = Heard::Nothing(NoAnswer::Refused);
+            return self.node_answers(number, router, question, refused);
+        };
+        let node = &mut self.nodes[number];
         let heard = match &node.rest {
             RestIllness::Well | RestIllness::Slow(_) => Heard::Rest(code, body),
             RestIllness::Silent | RestIllness::Refuses => return,
@@ -178,6 +205,21 @@ impl World {
             self.truth.claimed[number] = Some(self.now);
         }
         self.node_answers(number, router, question, heard);
+    }
+
+    /// What the agent says of itself when it is asked.
+    pub(crate) fn word(&self, number: usize) -> Option<(u16, String)> {
+        let node = &self.nodes[number];
+        match &node.ours {
+            Some(ours) => {
+                let (code, document) = ours.says(&self.database_of(number), self.now)?;
+                Some((code, document.to_json()))
+            }
+            None => {
+                let (paused, standby) = (node.agent.seen.pause, node.agent.seen.standby);
+                Some(node.status(self.now, paused, standby))
+            }
+        }
     }
 
     /// A router's question to PostgreSQL arrives.
@@ -223,12 +265,25 @@ impl World {
 
     pub(crate) fn freeze_node(&mut self, number: usize, agent: bool, postgres: bool) {
         self.nodes[number].agent.frozen |= agent;
-        self.nodes[number].postgres.frozen |= postgres;
+        let it = &mut self.nodes[number].postgres;
+        it.frozen |= postgres;
+        it.hangs &= !postgres;
+    }
+
+    /// The postmaster does nothing any more; its children go on.
+    pub(crate) fn hang_postmaster(&mut self, number: usize) {
+        let it = &mut self.nodes[number].postgres;
+        it.hangs |= !it.frozen;
+        it.frozen = true;
     }
 
     pub(crate) fn thaw_node(&mut self, number: usize) {
         self.nodes[number].agent.frozen = false;
         self.nodes[number].postgres.frozen = false;
+        self.nodes[number].postgres.hangs = false;
+        if let Some(ours) = &mut self.nodes[number].ours {
+            ours.runs_since = ours.runs_since.max(self.now);
+        }
         for event in std::mem::take(&mut self.nodes[number].inbox) {
             let soon = self.chance.millis(0, 3);
             self.after(soon, event);

@@ -12,6 +12,8 @@ use trunkline_core::{MemberName, Moment, Scope};
 
 use crate::events::Event;
 use crate::faults::Plan;
+use crate::feed::Feed;
+use crate::network::{ETCDS, Party};
 use crate::node::SCOPE;
 use crate::witness::Witness;
 use crate::world::World;
@@ -19,12 +21,10 @@ use crate::world::World;
 pub(crate) mod clients;
 pub(crate) mod connect;
 pub(crate) mod control;
-pub(crate) mod feed;
 pub(crate) mod poll;
 
 use clients::Client;
 use control::Seat;
-use feed::{Asking, Watching};
 use poll::Polled;
 
 #[derive(Debug)]
@@ -36,12 +36,9 @@ pub(crate) struct Router {
     pub(crate) life: u64,
     pub(crate) started: Moment,
     pub(crate) cluster: Cluster,
-    pub(crate) follow: Follow,
+    pub(crate) feed: Feed,
     /// What it wrote down of the cluster, for its next start.
     pub(crate) shelf: Option<Memory>,
-    pub(crate) list: Option<Asking>,
-    pub(crate) read: Option<Asking>,
-    pub(crate) watching: Option<Watching>,
     pub(crate) polled: BTreeMap<MemberName, Polled>,
     pub(crate) ledger: Ledger,
     pub(crate) table: Option<Table>,
@@ -49,7 +46,6 @@ pub(crate) struct Router {
     pub(crate) clients: BTreeMap<u64, Client>,
     pub(crate) witness: Witness,
     /// When each kind of timer rings next.
-    pub(crate) feed_at: Option<Moment>,
     pub(crate) look_at: Option<Moment>,
     pub(crate) poll_at: Option<Moment>,
     pub(crate) turn: u64,
@@ -76,18 +72,14 @@ impl Router {
             life: 0,
             started: now,
             cluster,
-            follow: Follow::new(prefix(), crate::network::ETCDS, now),
+            feed: Feed::new(Follow::new(prefix(), ETCDS, now)),
             shelf: None,
-            list: None,
-            read: None,
-            watching: None,
             polled: BTreeMap::new(),
             ledger: Ledger::default(),
             table: None,
             seats: BTreeMap::new(),
             clients: BTreeMap::new(),
             witness: Witness::default(),
-            feed_at: None,
             look_at: None,
             poll_at: None,
             turn: 0,
@@ -96,7 +88,7 @@ impl Router {
     }
 }
 
-fn prefix() -> Prefix {
+pub(crate) fn prefix() -> Prefix {
     Prefix::new("service", &Scope::from(SCOPE))
 }
 
@@ -106,18 +98,16 @@ impl World {
         // The last writing may have failed, or have no place at all.
         let (wrote, has_shelf) = (self.chance.in_hundred(80), self.chance.in_hundred(80));
         let router = &mut self.routers[number];
-        if wrote && let Some(memory) = router.follow.memory() {
+        if wrote && let Some(memory) = router.feed.follow.memory() {
             router.shelf = Some(memory);
         }
-        let mut follow = Follow::new(prefix(), crate::network::ETCDS, now);
+        let mut follow = Follow::new(prefix(), ETCDS, now);
         if let Some(memory) = router.shelf.as_ref().filter(|_| has_shelf) {
             self.tally.hit("a router that remembers its last run");
             follow = follow.remembering(memory.view(&prefix()), now);
         }
         router.life += 1;
         router.started = now;
-        router.follow = follow;
-        (router.list, router.read, router.watching) = (None, None, None);
         router.polled.clear();
         router.ledger = Ledger::default();
         router.table = None;
@@ -125,10 +115,10 @@ impl World {
         router.clients.clear();
         router.witness = Witness::default();
         router.believed = 0;
-        (router.feed_at, router.look_at, router.poll_at) = (None, None, None);
-        self.etcd.watches.retain(|watch| watch.router != number);
+        (router.look_at, router.poll_at) = (None, None);
+        self.feed_begins(Party::Router(number), follow);
         self.look(number);
-        self.pump_feed(number);
+        self.pump_feed(Party::Router(number));
     }
 
     pub(crate) fn freeze_router(&mut self, number: usize) {

@@ -26,6 +26,8 @@ pub(crate) struct Truth {
     /// Until when something lies that the specification trusts.
     pub(crate) lies: u32,
     pub(crate) lies_until: Moment,
+    /// When somebody last changed the lock by hand.
+    pub(crate) by_hand: Option<Moment>,
     /// When the cluster was last paused.
     pub(crate) paused: Option<Moment>,
 }

@@ -18,6 +18,7 @@ use trunkline_core::{MemberName, Moment, StoreNumber};
 use crate::node::Heard;
 use crate::router::Router;
 
+pub(crate) mod agents;
 pub(crate) mod truth;
 mod word;
 
@@ -55,7 +56,7 @@ pub(crate) struct Witness {
     tenure: Option<(Tenure, Moment)>,
     gone: Option<Moment>,
     proof: Option<Proof>,
-    /// L, in the tenure it was proven in, and when it last said 200 as a running primary.
+    /// L, in the tenure it was proven in, and until when its last 200 as a running primary carries.
     proven: Option<(Tenure, Option<Moment>)>,
     target: Option<(MemberName, Option<Tenure>)>,
     /// An operator's request for another leader, and since when it is known.
@@ -96,7 +97,7 @@ impl Witness {
             return Ok(());
         };
         self.record(r, now);
-        let view = r.follow.view().value();
+        let view = r.feed.follow.view().value();
         let pool = &table.pools[0];
         match (&pool.verdict, &pool.targets[..]) {
             (Verdict::Route, [target]) => {
@@ -115,7 +116,7 @@ impl Witness {
     }
 
     fn record(&mut self, r: &Router, now: Moment) {
-        let view = r.follow.view().value();
+        let view = r.feed.follow.view().value();
         self.identified |= view.is_some_and(|view| view.system_id.is_some());
         let asked = view.and_then(|view| view.failover.clone());
         let asked = asked.filter(|asked| asked.scheduled_at.is_none());
@@ -136,7 +137,7 @@ impl Witness {
             None => {}
         }
         let paused = view.is_some_and(|view| view.config.pause);
-        if let Some((reading, asked)) = r.follow.reading().fresh()
+        if let Some((reading, asked)) = r.feed.follow.reading().fresh()
             && let Lock::Held { tenure, lease } = Lock::of(reading.leader.as_ref(), reading.store)
             && let Some(left) = reading.lease.filter(|left| Some(left.lease) == lease)
             && left.left > 0
@@ -168,9 +169,12 @@ impl Witness {
         }
         if let Some((tenure, _)) = &self.proven
             && let Some((asked, 200)) = self.primary(&tenure.holder, now)
-            && let Some((_, word)) = &mut self.proven
         {
-            *word = Some(asked);
+            let says = self.word(&tenure.holder, now).and_then(|word| word.until);
+            let end = says.map_or(asked.after(THREE), |says| says.max(asked.after(THREE)));
+            if let Some((_, carried)) = &mut self.proven {
+                *carried = Some(end);
+            }
         }
     }
 
@@ -263,7 +267,7 @@ impl Witness {
                 ));
             }
             let word = self.proven.as_ref().and_then(|(_, word)| *word);
-            let word = word.map_or(Moment::BOOT, |asked| asked.after(THREE));
+            let word = word.unwrap_or(Moment::BOOT);
             let proof = self.proof.as_ref();
             let deadline = proof.map_or(Moment::BOOT, |proof| proof.deadline);
             let paused = proof.is_some_and(|proof| proof.paused);
@@ -307,7 +311,7 @@ impl Witness {
             return demoted || (lost && !paused);
         }
         // A holder has to have been proven first, and one that was asked to hand over is waited for.
-        let view = r.follow.view().value();
+        let view = r.feed.follow.view().value();
         let handover = view.is_some_and(|view| view.failover.is_some());
         let proven = self.proven.as_ref().map(|(tenure, _)| tenure);
         let counts = self.gone.is_some() || (proven == self.holder() && !handover);

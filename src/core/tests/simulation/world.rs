@@ -3,20 +3,23 @@
 use std::time::Duration;
 
 use trunkline_core::Moment;
+use trunkline_core::postgres::ControlState;
 
 use crate::chance::Chance;
-use crate::etcd::Etcd;
 use crate::etcd::raft::TICK;
 use crate::etcd::store::Op;
 use crate::etcd::watch::Misbehaviour;
+use crate::etcd::{Answer, Etcd};
 use crate::events::{Event, Queue};
-use crate::faults::{Fault, Plan};
+use crate::faults::{Fault, Plan, Rules};
 use crate::network::{ETCDS, Network, Party};
 use crate::node::agent::Errand;
+use crate::node::postgres::State;
 use crate::node::{Node, SYSTEM_ID};
 use crate::router::Router;
 use crate::tally::Tally;
 use crate::truth::Truth;
+use crate::witness::agents::Record;
 
 /// When a run begins: late enough after boot that nothing saturates by accident.
 pub(crate) const START: Moment = Moment::from_boot(Duration::from_secs(1_000));
@@ -37,6 +40,8 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) network: Network,
     pub(crate) pace: Pace,
+    pub(crate) rules: Rules,
+    pub(crate) record: Record,
     /// The dynamic configuration as it stands in etcd, or stood there.
     pub(crate) configuration: String,
     pub(crate) etcd: Etcd,
@@ -65,7 +70,11 @@ impl World {
             configuration: plan.configuration(),
             etcd: Etcd::default(),
             misbehaviour: Misbehaviour::default(),
-            nodes: (0..plan.nodes).map(Node::new).collect(),
+            nodes: (0..plan.nodes)
+                .map(|number| Node::new(number, &plan))
+                .collect(),
+            rules: plan.rules,
+            record: Record::default(),
             routers: Vec::new(),
             truth: Truth::new(plan.nodes),
             tally: Tally::default(),
@@ -80,33 +89,18 @@ impl World {
         (world, plan)
     }
 
-    /// A cluster that was initialized: its first member leads, everybody runs.
     fn begin(&mut self, plan: &Plan) {
-        let text = ToOwned::to_owned;
-        let config = self.configuration.clone();
-        let _ = self.commit(Op::Put(text("initialize"), text(SYSTEM_ID), None));
-        let _ = self.commit(Op::Put(text("config"), config, None));
-        let ttl = i64::try_from(self.pace.ttl.as_secs()).unwrap_or(10);
-        for number in 0..self.nodes.len() {
-            let lease = self.etcd.new_lease();
-            let _ = self.commit(Op::Grant(lease, ttl));
-            self.agent_starts(number);
-            self.nodes[number].agent.lease = Some(lease);
-            self.nodes[number].postgres.primary = number == 0;
-            let (name, value) = {
-                let node = &self.nodes[number];
-                (node.name.clone(), node.published(false))
-            };
-            let _ = self.commit(Op::Put(format!("members/{name}"), value, Some(lease)));
-            if number == 0 {
-                let _ = self.commit(Op::Put(text("leader"), name, Some(lease)));
-            }
+        if plan.from_nothing {
+            self.begin_with_nothing();
+        } else {
+            self.begin_with_a_leader();
         }
         for member in 0..ETCDS {
             self.etcd.members[member].received = self.etcd.log.len();
             self.catch_up(member);
         }
         self.after(TICK, Event::EtcdTick);
+        self.after(TICK, Event::PostgresTick);
         for number in 0..plan.routers {
             self.routers.push(Router::new(self.now, plan));
             self.router_starts(number);
@@ -120,6 +114,44 @@ impl World {
         self.at(plan.calm, Event::AllIsWell);
     }
 
+    /// Empty directories and an empty store.
+    fn begin_with_nothing(&mut self) {
+        self.tally.hit("a cluster made from nothing");
+        self.truth.lock_is(START, None, None);
+        for number in 0..self.nodes.len() {
+            self.nodes[number].postgres.state = State::Stopped;
+            self.put_aside(number);
+            self.agent_starts(number);
+        }
+    }
+
+    /// A cluster that was initialized: its first member leads, everybody runs.
+    fn begin_with_a_leader(&mut self) {
+        let text = ToOwned::to_owned;
+        let config = self.configuration.clone();
+        let _ = self.commit(Op::Put(text("initialize"), text(SYSTEM_ID), None));
+        let _ = self.commit(Op::Put(text("config"), config, None));
+        let ttl = i64::try_from(self.pace.ttl.as_secs()).unwrap_or(10);
+        for number in 0..self.nodes.len() {
+            let lease = self.etcd.new_lease();
+            let _ = self.commit(Op::Grant(lease, ttl));
+            self.agent_starts(number);
+            let node = &mut self.nodes[number];
+            node.agent.lease = Some(lease);
+            if number == 0 {
+                node.postgres.primary = true;
+                node.postgres.signal = false;
+                node.postgres.control = ControlState::InProduction;
+            }
+            let (name, value) = (node.name.clone(), node.published(false));
+            let _ = self.commit(Op::Put(format!("members/{name}"), value, Some(lease)));
+            if number == 0 {
+                let _ = self.commit(Op::Put(text("leader"), name, Some(lease)));
+            }
+        }
+        self.promoted(0, 0);
+    }
+
     /// Runs to the end of the plan, or to the first problem.
     pub(crate) fn run(&mut self, end: Moment) {
         while let (None, Some((at, event))) = (&self.problem, self.queue.next()) {
@@ -131,11 +163,16 @@ impl World {
                 return;
             }
             let router = event.router();
-            match router {
-                Some(number) if self.routers[number].frozen => {
+            let agent = event.agent().filter(|node| self.nodes[*node].is_ours);
+            match (router, agent) {
+                (Some(number), _) if self.routers[number].frozen => {
                     self.routers[number].inbox.push(event);
                 }
-                Some(_) | None => self.happens(event),
+                (_, Some(number)) if !self.nodes[number].agent.alive || !self.nodes[number].up => {}
+                (_, Some(number)) if self.nodes[number].agent.frozen => {
+                    self.nodes[number].inbox.push(event);
+                }
+                (_, _) => self.happens(event),
             }
             self.witness(router);
         }
@@ -143,20 +180,11 @@ impl World {
 
     fn happens(&mut self, event: Event) {
         match event {
-            Event::EtcdTick => {
-                self.etcd_ticks();
-                self.replicate();
-            }
+            Event::EtcdTick => self.etcd_ticks(),
             Event::EtcdAsked(request) => self.etcd_asked(request),
             Event::EtcdAgrees(request, term) => self.etcd_agrees(request, term),
             Event::EtcdReplies(request, answer, upto) => self.etcd_replies(request, answer, upto),
-            Event::EtcdAnswered(Party::Node(node), question, answer) => {
-                self.agent_hears(node, question, answer);
-            }
-            Event::EtcdAnswered(Party::Router(router), question, answer) => {
-                self.feed_hears(router, question, answer);
-            }
-            Event::EtcdAnswered(Party::Etcd(_), ..) => {}
+            Event::EtcdAnswered(who, question, answer) => self.etcd_answered(who, question, answer),
             Event::EtcdCatchesUp(member) => self.catch_up(member),
             Event::WatchAsked(number, router, member, from) => {
                 self.watch_asked(number, router, member, from);
@@ -165,6 +193,22 @@ impl World {
             Event::WatchTold(number, changes, since) => self.watch_told(number, changes, since),
             Event::AgentWakes(node, turn) => self.agent_wakes(node, turn),
             Event::AgentTimesOut(node, question) => self.agent_times_out(node, question),
+            Event::AgentRestarts(node) => self.agent_restarts(node),
+            Event::OursWakes(node, turn) => self.ours_begins(node, turn),
+            Event::OursDecides(node, turn) => self.ours_decides(node, turn),
+            Event::OursWaited(node, question) => self.ours_waited(node, question),
+            Event::OursRested(node, waits) => self.ours_rested(node, waits),
+            Event::PeerAsked(node, from, question) => self.peer_asked(node, from, question),
+            Event::PeerAnswered(node, question, name, document) => {
+                self.peer_answered(node, question, name, document);
+            }
+            Event::PeersDue(node, question) => self.peers_due(node, question),
+            Event::JobMoves(node, number) => self.job_moves(node, number),
+            Event::PostmasterEnded(node) => self.ours_wakes(node),
+            Event::PostgresSignalled(node, life, at_once) => {
+                self.signalled(node, life, at_once);
+            }
+            Event::PostgresTick => self.postgres_ticks(),
             Event::PostgresMoves(node, turn) => self.postgres_moves(node, turn),
             Event::RestAsked(node, router, question) => self.rest_asked(node, router, question),
             Event::RestSlow(node, router, question, heard) => {
@@ -193,6 +237,19 @@ impl World {
             Event::Begins(fault) => self.fault_begins(&fault),
             Event::Ends(fault) => self.fault_ends(&fault),
             Event::AllIsWell => self.all_is_well(),
+        }
+    }
+
+    fn etcd_answered(&mut self, who: Party, question: u64, answer: Answer) {
+        match who {
+            Party::Node(node) if !self.nodes[node].is_ours => {
+                self.agent_hears(node, question, answer);
+            }
+            Party::Node(node) if !self.feed_asked(who, question) => {
+                self.ours_hears(node, question, answer);
+            }
+            Party::Node(_) | Party::Router(_) => self.feed_hears(who, question, answer),
+            Party::Etcd(_) => {}
         }
     }
 
@@ -256,6 +313,14 @@ impl World {
     pub(crate) fn last_words(&self) -> String {
         let lines = self.trace.as_deref().unwrap_or_default();
         lines[lines.len().saturating_sub(LAST)..].join("\n")
+    }
+
+    /// An agent that ended by itself is started again, unless it was meanwhile, or its machine is gone.
+    fn agent_restarts(&mut self, number: usize) {
+        let node = &self.nodes[number];
+        if node.up && !node.agent.alive {
+            self.agent_starts(number);
+        }
     }
 
     /// Whether a fault could still be at work in a node.

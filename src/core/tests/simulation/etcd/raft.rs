@@ -19,6 +19,7 @@ impl World {
     /// Elections, catching up, leases that ran out.
     pub(crate) fn etcd_ticks(&mut self) {
         self.after(TICK, Event::EtcdTick);
+        self.lonely_leaders_step_down();
         match self.etcd.leader {
             Some(leader) if self.has_quorum(leader) => {
                 self.etcd.leaderless = None;
@@ -29,6 +30,22 @@ impl World {
                 let since = *self.etcd.leaderless.get_or_insert(self.now);
                 if self.now.since(since) >= ELECTION {
                     self.elect();
+                }
+            }
+        }
+    }
+
+    /// A leader that hears no quorum for an election's time leads no more: it renews no leases either.
+    fn lonely_leaders_step_down(&mut self) {
+        for number in 0..ETCDS {
+            let alone = self.works(number) && !self.has_quorum(number);
+            let member = &mut self.etcd.members[number];
+            if !alone || member.lessor.is_none() {
+                member.alone = None;
+            } else if self.now.since(*member.alone.get_or_insert(self.now)) >= ELECTION {
+                member.lessor = None;
+                if self.etcd.leader == Some(number) {
+                    self.etcd.leader = None;
                 }
             }
         }
@@ -178,6 +195,12 @@ impl World {
         let leases = member.store.leases.iter();
         let lessor: BTreeMap<i64, Moment> = leases.map(|(id, ttl)| (*id, full(ttl))).collect();
         member.lessor = Some(lessor);
+        // Whoever votes is in the new term.
+        for other in 0..ETCDS {
+            if self.hear_each_other(leader, other) {
+                self.etcd.members[other].term = self.etcd.term;
+            }
+        }
         let term = self.etcd.term;
         self.trace(|| format!("etcd: member {leader} leads in term {term}"));
     }

@@ -19,6 +19,9 @@ pub(crate) enum Op {
     Delete(String),
     Grant(i64, i64),
     Revoke(i64),
+    /// Nothing: for what is only asked.
+    Nothing,
+    Both(Box<Self>, Box<Self>),
     /// If so, then this; otherwise that.
     If(Compare, Box<Self>, Option<Box<Self>>),
 }
@@ -28,6 +31,10 @@ pub(crate) enum Op {
 pub(crate) enum Compare {
     Absent(String),
     Is(String, String),
+    /// It was changed last at this revision.
+    At(String, i64),
+    /// It has this value on this lease.
+    Kept(String, String, i64),
 }
 
 /// What became of an entry.
@@ -115,8 +122,26 @@ impl Store {
                     self.delete(&key, revision, changes);
                 }
             }
+            Op::Nothing => {}
+            Op::Both(one, other) => {
+                let done = self.carry_out(one, revision, changes);
+                if done != Done::Yes {
+                    return done;
+                }
+                return self.carry_out(other, revision, changes);
+            }
             Op::If(compare, then, otherwise) => {
                 let holds = match compare {
+                    Compare::At(key, at) => {
+                        let is = |kv: &KeyValue| kv.modified.0 == *at;
+                        self.keys.get(key).is_some_and(is)
+                    }
+                    Compare::Kept(key, value, lease) => {
+                        let is = |kv: &KeyValue| {
+                            kv.value == value.as_bytes() && kv.lease == Some(LeaseId(*lease))
+                        };
+                        self.keys.get(key).is_some_and(is)
+                    }
                     Compare::Absent(key) => !self.keys.contains_key(key),
                     Compare::Is(key, value) => {
                         let is = |kv: &KeyValue| kv.value == value.as_bytes();

@@ -1,4 +1,4 @@
-//! Watches: what a member tells a router of its changes, in order and complete; unless it misbehaves.
+//! Watches: what a member tells whoever asked of its changes, in order and complete; unless it misbehaves.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use crate::world::World;
 /// How long a connection lives that nothing gets through.
 const GIVES_UP: Duration = Duration::from_secs(8);
 
-/// A watch of a router, as the member keeps it.
+/// A watch, as the member keeps it.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     pub(crate) number: u64,
-    pub(crate) router: usize,
+    pub(crate) who: Party,
     pub(crate) member: usize,
     /// It died and nobody was told.
     pub(crate) silent: bool,
@@ -35,33 +35,32 @@ pub(crate) struct Misbehaviour {
 }
 
 impl World {
-    /// A router asks to watch from a revision on; returns the watch's number.
-    pub(crate) fn ask_watch(&mut self, router: usize, member: usize, from: Revision) -> u64 {
+    /// Somebody asks to watch from a revision on; returns the watch's number.
+    pub(crate) fn ask_watch(&mut self, who: Party, member: usize, from: Revision) -> u64 {
         let number = self.number();
-        let asked = Event::WatchAsked(number, router, member, from.0);
-        self.send(Party::Router(router), Party::Etcd(member), asked);
+        let asked = Event::WatchAsked(number, who, member, from.0);
+        self.send(who, Party::Etcd(member), asked);
         number
     }
 
     /// It is asked at the member.
-    pub(crate) fn watch_asked(&mut self, number: u64, router: usize, member: usize, from: i64) {
+    pub(crate) fn watch_asked(&mut self, number: u64, who: Party, member: usize, from: i64) {
         let asked = &mut self.etcd.members[member];
-        let party = Party::Router(router);
         if !asked.alive {
             let refused = Answer::Failed("connection refused");
-            let event = Event::EtcdAnswered(party, number, refused);
-            return self.send(Party::Etcd(member), party, event);
+            let event = Event::EtcdAnswered(who, number, refused);
+            return self.send(Party::Etcd(member), who, event);
         }
         if asked.frozen {
-            let event = Event::WatchAsked(number, router, member, from);
+            let event = Event::WatchAsked(number, who, member, from);
             asked.inbox.push(event);
             return;
         }
         if from <= asked.compacted {
             self.tally.hit("a watch from before a compaction");
             let compacted = Answer::Failed("required revision has been compacted");
-            let event = Event::EtcdAnswered(party, number, compacted);
-            return self.send(Party::Etcd(member), party, event);
+            let event = Event::EtcdAnswered(who, number, compacted);
+            return self.send(Party::Etcd(member), who, event);
         }
         let behind = asked.history.iter().filter(|(at, _)| *at >= from);
         let behind: Vec<_> = behind.cloned().collect();
@@ -70,13 +69,13 @@ impl World {
         }
         self.etcd.watches.push(Watch {
             number,
-            router,
+            who,
             member,
             silent: false,
             last: self.now,
         });
-        let begun = Event::WatchBegun(router, number);
-        self.send(Party::Etcd(member), party, begun);
+        let begun = Event::WatchBegun(who, number);
+        self.send(Party::Etcd(member), who, begun);
         for (_, changes) in behind {
             self.tell(number, &changes);
         }
@@ -127,9 +126,9 @@ impl World {
         let Some(watch) = self.watch(number).map(|watch| watch.clone()) else {
             return;
         };
-        let (from, to) = (Party::Etcd(watch.member), Party::Router(watch.router));
+        let (from, to) = (Party::Etcd(watch.member), watch.who);
         if self.network.is_open(from, to) {
-            return self.router_hears_watch(watch.router, number, changes);
+            return self.feed_hears_watch(watch.who, number, changes);
         }
         if self.now.since(since) > GIVES_UP {
             return self.end_watch(number, "connection timed out");
@@ -138,15 +137,14 @@ impl World {
         self.after(Duration::from_millis(200), again);
     }
 
-    /// The watch is over and its router knows.
+    /// The watch is over and whoever asked knows.
     pub(crate) fn end_watch(&mut self, number: u64, why: &'static str) {
         let found = self.etcd.watches.iter();
         let Some(place) = found.clone().position(|watch| watch.number == number) else {
             return;
         };
         let watch = self.etcd.watches.remove(place);
-        let party = Party::Router(watch.router);
-        let event = Event::EtcdAnswered(party, number, Answer::Failed(why));
+        let event = Event::EtcdAnswered(watch.who, number, Answer::Failed(why));
         self.after(Duration::from_millis(1), event);
     }
 

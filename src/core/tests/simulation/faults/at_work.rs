@@ -19,6 +19,8 @@ impl World {
         match *fault {
             Fault::AgentDies(n) => self.agent_dies(n),
             Fault::AgentFreezes(n) => self.freeze_node(n, true, false),
+            Fault::AgentEnds(n) => self.agent_is_to_end(n),
+            Fault::SlowDisk(n) => self.nodes[n].slow_disk = true,
             Fault::PostgresDies(n) => self.postgres_dies(n, true),
             Fault::PostgresRestarts(n) if self.nodes[n].postgres.state == State::Running => {
                 let returns = self.nodes[n].postgres.primary;
@@ -31,6 +33,7 @@ impl World {
             }
             Fault::PostgresRestarts(_) => {}
             Fault::PostgresFreezes(n) => self.freeze_node(n, false, true),
+            Fault::PostmasterHangs(n) => self.hang_postmaster(n),
             Fault::NodeFreezes(n) => self.freeze_node(n, true, true),
             Fault::NodeVanishes(n) => self.node_vanishes(n),
             Fault::EtcdFreezes(e) => self.etcd.members[e].frozen = true,
@@ -52,26 +55,22 @@ impl World {
                 }
             }
             Fault::Slow(one, other, slow, loss) => {
-                self.network.worsen(one, other, slow, loss);
-                self.network.worsen(other, one, slow, loss);
+                self.network.worsen(one, other, slow, loss, self.now);
+                self.network.worsen(other, one, slow, loss, self.now);
             }
             Fault::Switchover(asked) => self.ask_for_switchover(asked),
-            Fault::LeaderDeleted => self.operator(Op::Delete("leader".to_owned())),
+            Fault::LeaderDeleted => self.lock_by_hand(Op::Delete("leader".to_owned())),
             Fault::LeaderGarbage => {
-                self.operator(Op::Put("leader".to_owned(), "nobody".to_owned(), None));
+                self.lock_by_hand(Op::Put("leader".to_owned(), "nobody".to_owned(), None));
             }
-            Fault::Paused => {
-                self.truth.paused = Some(self.now.after(Duration::from_secs(600)));
-                self.configure(r#""pause":true"#);
-            }
+            Fault::Paused => self.nobody_is_demoted(r#""pause":true"#),
             Fault::StandbyCluster => {
-                self.truth.paused = Some(self.now.after(Duration::from_secs(600)));
-                self.configure(r#""standby_cluster":{"host":"10.1.1.1"}"#);
+                self.nobody_is_demoted(r#""standby_cluster":{"host":"10.1.1.1"}"#);
             }
             Fault::Watches(how) => self.watches_misbehave(how),
             Fault::WatchDies(r) => {
                 let watches = self.etcd.watches.iter_mut();
-                let his = watches.filter(|watch| watch.router == r);
+                let his = watches.filter(|watch| watch.who == Party::Router(r));
                 his.for_each(|watch| watch.silent = true);
             }
             Fault::Compaction => self.compact_etcd(),
@@ -89,7 +88,17 @@ impl World {
         self.trace(|| format!("fault: {fault:?} ends"));
         match *fault {
             Fault::AgentDies(n) => self.agent_starts(n),
-            Fault::AgentFreezes(n) | Fault::PostgresFreezes(n) | Fault::NodeFreezes(n) => {
+            Fault::AgentEnds(n) => {
+                if self.nodes[n].agent.alive {
+                    self.agent_dies(n);
+                }
+                self.agent_starts(n);
+            }
+            Fault::SlowDisk(n) => self.nodes[n].slow_disk = false,
+            Fault::AgentFreezes(n)
+            | Fault::PostgresFreezes(n)
+            | Fault::PostmasterHangs(n)
+            | Fault::NodeFreezes(n) => {
                 self.thaw_node(n);
             }
             Fault::NodeVanishes(n) => self.node_returns(n),
@@ -104,14 +113,14 @@ impl World {
             }
             Fault::Cut(cut) => {
                 for (from, to) in self.links(cut) {
-                    self.network.mend(from, to);
+                    self.network.mend(from, to, self.now);
                 }
             }
             Fault::Slow(one, other, ..) => {
-                self.network.worsen(one, other, 0, 0);
-                self.network.worsen(other, one, 0, 0);
+                self.network.worsen(one, other, 0, 0, self.now);
+                self.network.worsen(other, one, 0, 0, self.now);
             }
-            Fault::LeaderGarbage => self.operator(Op::Delete("leader".to_owned())),
+            Fault::LeaderGarbage => self.lock_by_hand(Op::Delete("leader".to_owned())),
             Fault::Watches(_) => self.misbehaviour = Misbehaviour::default(),
             Fault::Paused | Fault::StandbyCluster => self.configure(""),
             Fault::RouterFreezes(r) => self.thaw_router(r),
@@ -146,9 +155,29 @@ impl World {
         }
         self.configure("");
         if garbage {
+            self.truth.by_hand = Some(self.now);
             self.operator(Op::Delete("leader".to_owned()));
         }
         self.calm = Some(self.now);
+    }
+
+    /// The operator tells it to end (SIGTERM).
+    fn agent_is_to_end(&mut self, number: usize) {
+        if self.nodes[number].is_ours && self.nodes[number].agent.alive {
+            self.ours_is_to_end(number);
+        } else {
+            self.agent_dies(number);
+        }
+    }
+
+    fn lock_by_hand(&mut self, op: Op) {
+        self.truth.by_hand = Some(self.now);
+        self.operator(op);
+    }
+
+    fn nobody_is_demoted(&mut self, more: &str) {
+        self.truth.paused = Some(self.now.after(Duration::from_secs(600)));
+        self.configure(more);
     }
 
     /// Somebody with etcdctl; nothing happens where etcd takes no writes.
@@ -174,7 +203,9 @@ impl World {
     }
 
     fn ask_for_switchover(&mut self, asked: Asked) {
-        let holder = self.etcd.truth.text("leader").unwrap_or_default();
+        let Some(holder) = self.etcd.truth.text("leader") else {
+            return self.tally.hit("nobody to be switched over from");
+        };
         let request = match asked {
             Asked::InThreeSeconds => {
                 let due = wall(self.now.after(Duration::from_secs(3)));
@@ -183,6 +214,10 @@ impl World {
             Asked::Now(Some(candidate)) => {
                 let candidate = &self.nodes[candidate].name;
                 format!(r#"{{"leader":"{holder}","member":"{candidate}"}}"#)
+            }
+            Asked::Failover(candidate) => {
+                let candidate = &self.nodes[candidate].name;
+                format!(r#"{{"member":"{candidate}"}}"#)
             }
             Asked::Now(None) => format!(r#"{{"leader":"{holder}"}}"#),
         };
@@ -223,8 +258,7 @@ impl World {
             }
             Rest::OtherDatabase => RestIllness::Foreign(None, SCOPE, "7710532611349547001"),
             Rest::Stale => {
-                let seen = &self.nodes[n].agent.seen;
-                let (code, body) = self.nodes[n].status(self.now, seen.pause, seen.standby);
+                let (code, body) = self.word(n).unwrap_or((503, String::new()));
                 self.lies_begin();
                 RestIllness::Stale(code, body)
             }

@@ -138,6 +138,9 @@ impl World {
         agent.demoted = before.demoted;
         agent.endpoint = number % ETCDS;
         let turn = agent.turn;
+        if self.nodes[number].is_ours {
+            return self.ours_starts(number);
+        }
         let soon = self.chance.millis(1, 300);
         self.after(soon, Event::AgentWakes(number, turn));
     }
@@ -149,6 +152,9 @@ impl World {
         agent.frozen = false;
         agent.errand = Errand::None;
         agent.turn += 1;
+        if self.nodes[number].is_ours {
+            self.ours_dies(number);
+        }
     }
 
     /// Its sleep is over: a new cycle, unless one is under way.
@@ -168,7 +174,8 @@ impl World {
     pub(crate) fn agents_notice(&mut self) {
         for number in 0..self.nodes.len() {
             let agent = &self.nodes[number].agent;
-            if agent.alive && agent.errand == Errand::None {
+            let is_ours = self.nodes[number].is_ours;
+            if agent.alive && agent.errand == Errand::None && !is_ours {
                 let turn = self.new_turn(number);
                 let soon = self.chance.mostly_short(60, 400);
                 self.after(soon, Event::AgentWakes(number, turn));

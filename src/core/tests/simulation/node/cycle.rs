@@ -89,7 +89,8 @@ impl World {
             let named = candidate
                 .as_ref()
                 .is_none_or(|name| *name == self.nodes[other].name);
-            other != number && named && self.agent_reaches(number, other)
+            let may = named && !self.nodes[other].nofailover;
+            other != number && may && self.agent_reaches(number, other)
         };
         let possible = (0..self.nodes.len()).any(others);
         if !for_me || !possible || !node.postgres.writes() {
@@ -164,11 +165,11 @@ impl World {
             return false;
         }
         if postgres.primary {
-            return postgres.timeline >= node.agent.seen.timeline
+            return postgres.log.timeline() >= node.agent.seen.timeline
                 && (0..self.nodes.len()).all(|other| {
                     other == number
                         || !self.agent_reaches(number, other)
-                        || self.nodes[other].postgres.timeline <= postgres.timeline
+                        || self.nodes[other].postgres.log.timeline() <= postgres.log.timeline()
                 });
         }
         if node.agent.seen.pause && node.agent.seen.failover.is_none() {
@@ -178,8 +179,10 @@ impl World {
             let reaches_candidate = candidate.as_ref().is_some_and(|candidate| {
                 let of_name = |other: &usize| self.nodes[*other].name == *candidate;
                 let mut all = 0..self.nodes.len();
-                all.find(of_name)
-                    .is_some_and(|other| other == number || self.agent_reaches(number, other))
+                all.find(of_name).is_some_and(|other| {
+                    let may = !self.nodes[other].nofailover;
+                    other == number || (may && self.agent_reaches(number, other))
+                })
             });
             if candidate.as_ref() == Some(&node.name) {
                 return true;
@@ -188,9 +191,10 @@ impl World {
             let another_can = (0..self.nodes.len()).any(|other| {
                 let theirs = &self.nodes[other].postgres;
                 other != number
+                    && !self.nodes[other].nofailover
                     && self.agent_reaches(number, other)
                     && theirs.state == State::Running
-                    && (theirs.timeline, theirs.at) >= (postgres.timeline, postgres.at)
+                    && theirs.place() >= postgres.place()
             });
             let was_leader = leader.as_ref() == Some(&node.name);
             if reaches_candidate || (was_leader && another_can) {
@@ -200,10 +204,10 @@ impl World {
         (0..self.nodes.len()).all(|other| {
             let theirs = &self.nodes[other].postgres;
             other == number
+                || self.nodes[other].nofailover
                 || !self.agent_reaches(number, other)
                 || theirs.state != State::Running
-                || (!theirs.primary
-                    && (theirs.timeline, theirs.at) <= (postgres.timeline, postgres.at))
+                || (!theirs.primary && theirs.place() <= postgres.place())
         })
     }
 

@@ -9,6 +9,7 @@ use trunkline_core::route::{self, Address, Residence, Snapshot, Table, Target};
 use trunkline_core::wire::member::Host;
 use trunkline_core::{MemberName, Moment};
 
+use crate::network::Party;
 use crate::world::{START, World};
 
 /// A target of one listener, as its sessions hold it: killed when it is no longer kept.
@@ -31,8 +32,8 @@ impl World {
             .collect();
         let snapshot = Snapshot {
             cluster: &router.cluster,
-            view: router.follow.view(),
-            reading: router.follow.reading(),
+            view: router.feed.follow.view(),
+            reading: router.feed.follow.reading(),
             probes: &probes,
             addresses: &addresses,
             now,
@@ -41,7 +42,7 @@ impl World {
         let table = route::look(&mut router.ledger, &snapshot);
         let change = change::between(router.table.as_ref(), &table);
         let had = router.table.replace(table.clone());
-        let system_id = router.follow.view().value();
+        let system_id = router.feed.follow.view().value();
         let system_id = system_id.and_then(|view| view.system_id.clone());
         self.tally.decided(&table);
         if had.as_ref().map(|had| had.primary.row) != Some(table.primary.row) {
@@ -54,8 +55,8 @@ impl World {
         self.fill_seats(number, &table);
         let was_elsewhere = had.is_some_and(|had| had.read_elsewhere);
         if table.read_elsewhere && !was_elsewhere {
-            self.routers[number].follow.doubt(now);
-            self.pump_feed(number);
+            self.routers[number].feed.follow.doubt(now);
+            self.pump_feed(Party::Router(number));
         }
         self.direct_polls(number, &table, system_id.as_ref());
         self.publish(number, &table, &change);
@@ -102,7 +103,7 @@ impl World {
         let router = &self.routers[number];
         let remembered = router.ledger.members().iter();
         let remembered = remembered.map(|(name, known)| (name, &known.published));
-        let view = router.follow.view().value();
+        let view = router.feed.follow.view().value();
         let published = view.into_iter().flat_map(|view| &view.members);
         remembered
             .chain(published)

@@ -28,6 +28,7 @@ impl World {
             let frozen = node.postgres.frozen && node.agent.frozen;
             let writes = node.postgres.writes() && !frozen;
             self.truth.node_writes(number, writes, self.now);
+            self.watch_health(number);
         }
         if let Some(number) = router.filter(|number| !self.routers[*number].frozen) {
             self.check_clients(number);
@@ -49,7 +50,7 @@ impl World {
 
     /// What a router believes of the lock was so at some time since it says it asked.
     fn view_was_true(&mut self, number: usize) {
-        let view = self.routers[number].follow.view();
+        let view = self.routers[number].feed.follow.view();
         let (Some(seen), Some(asked)) = (view.value(), view.asked()) else {
             return;
         };
@@ -82,7 +83,7 @@ impl World {
 
     /// No lease ran out before the moment a router was promised it would last.
     fn proof_was_true(&mut self, number: usize) {
-        let reading = self.routers[number].follow.reading();
+        let reading = self.routers[number].feed.follow.reading();
         let Some((reading, asked)) = reading.fresh() else {
             return;
         };
@@ -166,6 +167,9 @@ impl World {
         if self.nodes[leader].agent.seen.standby {
             return self.long_ago(calm.after(RECOVERY));
         }
+        if !self.all_follow(leader) {
+            return false;
+        }
         self.tally.hit("a run that ended well");
         let name = self.nodes[leader].name.clone();
         for number in 0..self.routers.len() {
@@ -199,8 +203,25 @@ impl World {
     /// The plan is at its end, and the run did not settle before.
     pub(crate) fn never_settled(&mut self) {
         let excused = |seen: &Seen| seen.standby || seen.pause;
+        // A store that lost who the cluster is, and no primary left to say so: that is for a person.
+        let lost = self.etcd.truth.get("initialize").is_none();
+        if lost && !self.truth.rebuilds.is_empty() {
+            return self
+                .tally
+                .hit("a cluster that nobody can tell from another");
+        }
         if self.calm.is_some() && !self.nodes.iter().any(|node| excused(&node.agent.seen)) {
-            self.fails(|| "no leader has been well for long, though all faults are over".into());
+            let who: Vec<_> = self
+                .nodes
+                .iter()
+                .map(|node| node.postgres.streams)
+                .collect();
+            let holder = self.holder();
+            self.fails(|| {
+                format!(
+                    "I5: not settled though all faults are over: {holder:?} leads, {who:?} streams"
+                )
+            });
         }
     }
 

@@ -1,5 +1,7 @@
 //! A member's own word, read from an answer of its REST API by the specification's terms (P2).
 
+use std::time::Duration;
+
 use serde_json::Value;
 use trunkline_core::Moment;
 
@@ -13,6 +15,8 @@ pub(super) struct Word {
     pub(super) role: String,
     pub(super) runs: bool,
     pub(super) timeline: Option<u64>,
+    /// Until when it says itself that it will run as primary.
+    pub(super) until: Option<Moment>,
 }
 
 impl Word {
@@ -43,5 +47,8 @@ pub(super) fn word(
         role,
         runs: document["state"].as_str() == Some("running"),
         timeline: document["timeline"].as_u64(),
+        until: document["leader_until_ms"]
+            .as_u64()
+            .map(|left| asked.after(Duration::from_millis(left))),
     })
 }
