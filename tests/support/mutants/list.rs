@@ -2,6 +2,7 @@
 //!
 //! One file a subject. A mutant's text has to be in its file exactly once; keep it as short as that allows.
 
+mod agents;
 mod etcd;
 mod members;
 mod moving;
@@ -50,6 +51,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Mutant> {
         table::MUTANTS,
         moving::MUTANTS,
         pumping::MUTANTS,
+        agents::MUTANTS,
     ]
     .into_iter()
     .flatten()
