@@ -138,6 +138,22 @@ pub struct Stop {
     pub deadline: Option<Moment>,
 }
 
+impl Stop {
+    /// How long a postmaster that was told to end at once gets, in all, before it is killed with its children: one that
+    /// is frozen passes the order on to nobody, and its children go on serving.
+    const AT_ONCE: Duration = Duration::from_secs(1);
+
+    /// At once, and by force if that is not obeyed.
+    #[must_use]
+    pub const fn at_once(now: Moment) -> Self {
+        Self {
+            immediate: true,
+            checkpoint: false,
+            deadline: Some(now.after(Self::AT_ONCE)),
+        }
+    }
+}
+
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobEnd {

@@ -27,6 +27,11 @@ pub(super) fn give_way(s: &Snapshot) -> Option<Decision> {
     overdue(s).map(|deadline| stop(s, deadline))
 }
 
+/// Whether the stop of a PostgreSQL whose lock could not be confirmed has to begin now, or has begun.
+pub(super) fn is_overdue(s: &Snapshot) -> bool {
+    !s.is_paused() && s.memory.bootstrap == Bootstrap::No && overdue(s).is_some()
+}
+
 /// By when a PostgreSQL that may write has to be stopped, if its stop has to begin now.
 fn overdue(s: &Snapshot) -> Option<Moment> {
     if !s.may_write() {

@@ -9,9 +9,6 @@ use super::snapshot::Snapshot;
 use super::standing::{Holder, Server};
 use crate::lease::Renewal;
 
-/// How long a PostgreSQL may take to be gone that somebody else may have succeeded already.
-const GONE_WITHIN: Duration = Duration::from_secs(1);
-
 /// Stops a PostgreSQL that may write and must not.
 pub(super) fn decide(s: &Snapshot) -> Option<Decision> {
     // In pause nobody is demoted (contract 5.18); while a cluster is being made nobody knows this PostgreSQL.
@@ -25,21 +22,9 @@ pub(super) fn decide(s: &Snapshot) -> Option<Decision> {
         return None;
     }
     let reason = Reason::Demoting(why);
-    Some(Decision::now(
-        s,
-        Action::Begin(Job::Stop(at_once(s))),
-        reason,
-    ))
-}
-
-/// No word with anybody: SIGQUIT. A postmaster that hangs passes it on to nobody, and whoever is connected goes on
-/// writing: after most of this time all of them are killed.
-pub(super) fn at_once(s: &Snapshot) -> Stop {
-    Stop {
-        immediate: true,
-        checkpoint: false,
-        deadline: Some(s.now.after(GONE_WITHIN)),
-    }
+    // No word with anybody: SIGQUIT, and SIGKILL where that does not help.
+    let stop = Job::Stop(Stop::at_once(s.now));
+    Some(Decision::now(s, Action::Begin(stop), reason))
 }
 
 fn why(s: &Snapshot) -> Option<Demotion> {

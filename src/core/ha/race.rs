@@ -37,7 +37,7 @@ fn primary(s: &Snapshot, database: &Database) -> Decision {
     }
     Decision::now(
         s,
-        Action::Begin(Job::Stop(lost::at_once(s))),
+        Action::Begin(Job::Stop(Stop::at_once(s.now))),
         Reason::Demoting(Demotion::NoLock),
     )
 }

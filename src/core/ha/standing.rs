@@ -205,9 +205,20 @@ impl Snapshot {
         if !self.postmaster.is_up() || self.shutdown_checkpoint().is_some() {
             return false;
         }
-        // A signal file stands until recovery is over; only then are writes accepted.
-        let standby = matches!(self.server(), Server::Standby(_));
-        !standby && !matches!(self.data, DataDirectory::Present { signal: true, .. })
+        match self.server() {
+            // Its own word goes before any file: somebody may have put a signal file beside a running primary.
+            Server::Primary(_) => true,
+            Server::Standby(_) => false,
+            // A signal file stands until recovery is over; only then are writes accepted.
+            Server::Empty
+            | Server::Unusable(_)
+            | Server::Down(_)
+            | Server::Starting
+            | Server::ShuttingDown
+            | Server::Silent(_) => {
+                !matches!(self.data, DataDirectory::Present { signal: true, .. })
+            }
+        }
     }
 
     /// Where the shutdown checkpoint begins, if the control file says that a primary is shut down: nothing is

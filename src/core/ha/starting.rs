@@ -20,12 +20,8 @@ pub(super) fn leader(s: &Snapshot) -> Decision {
     match handover::takers(s) {
         Takers::Ask(whom) => Decision::now(s, Action::Ask(whom), Reason::AskingPeers),
         Takers::Some => {
-            let stop = Stop {
-                immediate: true,
-                checkpoint: false,
-                deadline: None,
-            };
-            Decision::now(s, Action::Begin(Job::Stop(stop)), Reason::StartTimeout)
+            let stop = Job::Stop(Stop::at_once(s.now));
+            Decision::now(s, Action::Begin(stop), Reason::StartTimeout)
         }
         Takers::None => rest(s, Reason::StartTimeoutAlone),
     }

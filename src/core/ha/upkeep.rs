@@ -8,7 +8,7 @@ use super::action::{Action, Decision, Job, Write};
 use super::reason::{Key as Of, Reason};
 use super::snapshot::Snapshot;
 use super::standing::{Holder, Server};
-use super::{history, member, switchover};
+use super::{dcs_lost, history, member, switchover};
 use crate::cluster::{ClusterView, Initialize};
 use crate::keys::Key;
 use crate::lease::{Renewal, stop_budget};
@@ -25,7 +25,13 @@ const LAST_TRY: Duration = Duration::from_millis(200);
 
 /// What is due, if anything is.
 pub(super) fn decide(s: &Snapshot) -> Option<Decision> {
-    lock(s).or_else(|| lease(s)).or_else(|| keys(s))
+    // Nothing but the lock itself takes time from a primary that is about to stop.
+    let others = || {
+        (!dcs_lost::is_overdue(s))
+            .then(|| lease(s).or_else(|| keys(s)))
+            .flatten()
+    };
+    lock(s).or_else(others)
 }
 
 /// The cycle is over; the next one is when a wait is, or earlier where the lock or a retry wants it.

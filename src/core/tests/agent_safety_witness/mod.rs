@@ -84,7 +84,7 @@ impl Witness {
         }
         let certain = s.held.is_some_and(|held| s.now < held.ends());
         let stopping = matches!(&s.job, Some(flight) if matches!(flight.job, Job::Stop(stop) if stop.immediate));
-        let stops = matches!(d.action, Action::Begin(Job::Stop(stop)) if stop.immediate);
+        let stops = matches!(d.action, Action::Begin(Job::Stop(stop)) if stop.immediate && stop.deadline.is_some());
         if accepts_writes(s)
             && (known_lost(s) || (s.held.is_some() && !certain))
             && !stopping

@@ -163,6 +163,7 @@ fn postgres(what: &[&str], world: &mut World) -> Done {
         ["unreadable"] => {
             node.data = DataDirectory::Unusable("/data: permission denied".to_owned())
         }
+        ["marked", "as", "a", "standby"] => node.has_data(true),
         ["wiped"] => node.data = DataDirectory::Empty,
         ["foreign"] => node.system_id = SystemId::parse("1234567890123"),
         ["without", "identifier"] => node.system_id = None,
