@@ -95,11 +95,13 @@ pub async fn run(start: Start) -> Result<u8, Failure> {
         &tasks,
     )
     .map_err(system("following etcd"))?;
-    etcd_answers(&dcs, &mut signals).await?;
-    let peers = Peers::of(&agent.peers)?;
-    no_namesake(&agent, &dcs, &peers).await?;
-    let api = serve(&agent, &settings, &dcs, peers, &tasks).await?;
-    let mut cycle = Cycle::new(agent, dcs, settings, &api, &wake, &tasks);
+    let api = shared(&agent, &settings, &dcs, &tasks)?;
+    let mut cycle = Cycle::new(Arc::clone(&agent), dcs, settings, &api, &wake, &tasks);
+    etcd_answers(&mut cycle, &mut signals).await?;
+    no_namesake(&agent, &cycle.dcs, &api.peers).await?;
+    let listener = api::listen(&agent.rest).await?;
+    let serving = api::serve(listener, Arc::clone(&api), tasks.clone());
+    tasks.spawn("rest api", serving);
     let manager = Manager::default();
     manager.tell(Word::Ready, "running").await;
     let wishes = &api.wishes;
@@ -148,9 +150,13 @@ async fn cycles(
     }
 }
 
-/// Waits until etcd has shown the cluster: before that nothing is known, and nothing is touched.
-async fn etcd_answers(dcs: &Dcs, signals: &mut Signals) -> Result<(), Failure> {
-    let mut views = dcs.views();
+/// Waits until etcd has shown the cluster: before that nothing is known, and nothing is touched; but for a primary that
+/// was found running: it is not known to have the lock, and stops when etcd was silent for too long (A1).
+async fn etcd_answers(cycle: &mut Cycle, signals: &mut Signals) -> Result<(), Failure> {
+    let mut views = cycle.dcs.views();
+    let patience = cycle.settings.dynamic().retry_timeout;
+    let look_every = SAY_EVERY.min(patience);
+    let patient = clock::now().after(patience);
     loop {
         if views.borrow_and_update().view.fresh().is_some() {
             return Ok(());
@@ -159,7 +165,12 @@ async fn etcd_answers(dcs: &Dcs, signals: &mut Signals) -> Result<(), Failure> {
             changed = views.changed() => if changed.is_err() {
                 return Err(Failure::Stopped);
             },
-            () = sleep(SAY_EVERY) => tracing::info!("waiting on etcd"),
+            () = sleep(look_every) => {
+                tracing::info!("waiting on etcd");
+                if clock::now() >= patient {
+                    let _decision = cycle.run().await;
+                }
+            }
             asked = signals.next() => if let Asked::Stop(_) = asked {
                 return Err(Failure::Stopped);
             },
@@ -205,23 +216,19 @@ pub(crate) fn etcd(agent: &Agent) -> Result<Vec<Access>, Failure> {
     Ok(Access::all(etcd, tls.as_ref()))
 }
 
-async fn serve(
+/// What the cycle and the REST API share.
+fn shared(
     agent: &Arc<Agent>,
     settings: &InForce,
     dcs: &Dcs,
-    peers: Peers,
     tasks: &Tasks,
 ) -> Result<Arc<Shared>, Failure> {
-    let listener = api::listen(&agent.rest).await?;
-    let shared = Arc::new(Shared {
+    Ok(Arc::new(Shared {
         board: Board::new(told::nothing(agent, settings.dynamic(), clock::now())),
         asker: Asker::start(instance::asker(agent, &settings.now()), tasks),
         wishes: Wishes::default(),
         keys: Arc::new(dcs.writer()),
-        peers,
+        peers: Peers::of(&agent.peers)?,
         rest: agent.rest.clone(),
-    });
-    let serving = api::serve(listener, Arc::clone(&shared), tasks.clone());
-    tasks.spawn("rest api", serving);
-    Ok(shared)
+    }))
 }

@@ -44,3 +44,26 @@ fn without_etcd_the_last_write_is_acknowledged_before_the_lease_can_end() -> Res
         Ok(())
     })
 }
+
+#[test]
+fn an_agent_that_starts_without_etcd_does_not_leave_a_primary_running_that_it_finds() -> Result<()>
+{
+    on_our_cluster(async |stand, _| {
+        let leader = stand.patroni.leader().await?;
+        let lease = stand.patroni.settings().lease();
+        stand.etcd.freeze()?;
+        let node = stand.patroni.node_mut(&leader)?;
+        node.kill_agent()?;
+        node.start()?;
+        let primary = stand.patroni.node(&leader)?.postgresql();
+        let last = last_write(primary, lease + STEADY).await;
+        let last = last.context("it took no write")?;
+        ensure!(
+            last < lease + Duration::from_secs(2),
+            "a write was taken {last:?} after the agent was started, the lease is {lease:?}"
+        );
+        stand.etcd.thaw()?;
+        stand.patroni.wait_steady(STEADY).await?;
+        Ok(())
+    })
+}
