@@ -2,7 +2,7 @@
 
 use trunkline_core::config::agent::Agent;
 use trunkline_core::follow::Trouble;
-use trunkline_core::ha::Snapshot;
+use trunkline_core::ha::{Holder, Snapshot};
 use trunkline_core::rest::Told;
 use trunkline_core::wire::config::DynamicConfig;
 use trunkline_core::wire::member::{Role, State};
@@ -56,7 +56,8 @@ pub(crate) fn from(snapshot: &Snapshot, look_again: Moment, dynamic: &DynamicCon
         etcd_answered,
         dcs_last_seen: ago.map_or(0, |ago| wall.saturating_sub(ago)),
         config: dynamic.clone(),
-        held: snapshot.held,
+        // Whoever knows that somebody else leads does not say that it does.
+        held: snapshot.held.filter(|_| snapshot.holder() == Holder::Me),
         role: snapshot.role(),
         state: snapshot.state(),
         postmaster_up: snapshot.postmaster.is_up(),
