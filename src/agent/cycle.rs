@@ -267,8 +267,8 @@ impl Cycle {
     fn begin(&mut self, job: &Job) -> Outcome {
         let (instance, work) = (Arc::clone(&self.instance), job.clone());
         let running = self.observer.running().cloned();
-        self.jobs.begin(job.clone(), |cancel| async move {
-            instance.carry_out(work, running, cancel).await
+        self.jobs.begin(job.clone(), |turn| async move {
+            instance.carry_out(work, running, turn).await
         });
         Outcome::Done
     }

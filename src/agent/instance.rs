@@ -17,6 +17,7 @@ use trunkline_io::clock;
 use trunkline_io::shutdown::Tasks;
 
 use crate::api::Ask;
+use crate::jobs::Turn;
 use crate::postgres::binaries::Binaries;
 use crate::postgres::callbacks::{Callbacks, Event};
 use crate::postgres::dynamic;
@@ -67,6 +68,8 @@ struct State {
     pending_restart: BTreeMap<String, (String, String)>,
     /// The dynamic configuration that the data directory remembers.
     kept: Option<DynamicConfig>,
+    /// Whether what is in the data directory was made by this process: it may be put aside.
+    made: bool,
 }
 
 impl Instance {
@@ -82,6 +85,7 @@ impl Instance {
                 applied: None,
                 pending_restart: BTreeMap::new(),
                 kept: None,
+                made: false,
             }),
         }
     }
@@ -125,23 +129,24 @@ impl Instance {
         &self,
         job: Job,
         running: Option<Running>,
-        cancel: CancellationToken,
+        turn: Turn,
     ) -> JobOutcome {
+        let cancel = &turn.cancel;
         let finished = match &job {
-            Job::Bootstrap => self.bootstrap(&cancel).await,
-            Job::PutAside => self.put_aside(running, &cancel).await,
-            Job::Clone(upstream) => self.clone_from(upstream, &cancel).await,
-            Job::Start(mode, within) => self.start(mode, *within, &cancel).await,
-            Job::Stop(stop) => self.stop(running, *stop, &cancel).await,
-            Job::Promote => self.promote(&cancel).await,
+            Job::Bootstrap => self.bootstrap(cancel).await,
+            Job::PutAside => self.put_aside(running, cancel).await,
+            Job::Clone(upstream) => self.clone_from(upstream, cancel).await,
+            Job::Start(mode, within) => self.start(mode, *within, cancel).await,
+            Job::Stop(stop) => self.stop_alone(running, *stop, &turn).await,
+            Job::Promote => self.promote(cancel).await,
             Job::Follow(upstream) => self.follow(upstream.as_ref()).await,
-            Job::CheckRewind(upstream) => self.check_rewind(upstream, running, &cancel).await,
-            Job::Rewind(upstream) => self.rewind(upstream, running, &cancel).await,
-            Job::CrashRecovery => self.recover(&cancel).await,
+            Job::CheckRewind(upstream) => self.check_rewind(upstream, running, cancel).await,
+            Job::Rewind(upstream) => self.rewind(upstream, running, cancel).await,
+            Job::CrashRecovery => self.recover(cancel).await,
             Job::Wipe => self.wipe(running).await,
-            Job::Checkpoint => self.checkpoint().await,
+            Job::Checkpoint => until(cancel, self.checkpoint()).await,
             Job::Reload => self.reload().await,
-            Job::Slots(changes) => self.change_slots(changes).await,
+            Job::Slots(changes) => until(cancel, self.change_slots(changes)).await,
         };
         match finished {
             Ok(outcome) => outcome,
@@ -174,6 +179,12 @@ impl Instance {
     fn call(&self, event: Event, role: &str) {
         self.callbacks.call(&self.settings().callbacks, event, role);
     }
+}
+
+/// Work that only waits for PostgreSQL can be left at any time.
+async fn until(cancel: &CancellationToken, work: impl Future<Output = Finished>) -> Finished {
+    let done = cancel.run_until_cancelled(work).await;
+    done.unwrap_or(Err(Unfinished::Cancelled))
 }
 
 /// The dynamic configuration that the data directory remembers.

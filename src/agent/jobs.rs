@@ -28,6 +28,17 @@ struct Current {
     number: u64,
     in_flight: InFlight,
     cancel: CancellationToken,
+    /// Fires once nothing of it, nor of what it replaced, is at work any more.
+    over: CancellationToken,
+}
+
+/// What a job is told of what is around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn {
+    /// Fires when it is to give up.
+    pub(crate) cancel: CancellationToken,
+    /// Has fired once nothing is at work any more of the job whose place it took.
+    pub(crate) alone: CancellationToken,
 }
 
 impl Jobs {
@@ -52,17 +63,23 @@ impl Jobs {
     }
 
     /// Begins a job. One that is in flight is cancelled and its end dropped: only a stop may take another's place.
-    pub(crate) fn begin<F>(&mut self, job: Job, work: impl FnOnce(CancellationToken) -> F)
+    /// The new one counts as in flight until the other one is over, too: two never work on one data directory.
+    pub(crate) fn begin<F>(&mut self, job: Job, work: impl FnOnce(Turn) -> F)
     where
         F: Future<Output = JobOutcome> + Send + 'static,
     {
+        let mut alone = CancellationToken::new();
+        if self.current.is_none() {
+            alone.cancel();
+        }
         if let Some(replaced) = self.current.take() {
+            alone = replaced.over;
             tracing::info!("{job} takes the place of: {}", replaced.in_flight.job);
             replaced.cancel.cancel();
         }
         self.begun += 1;
         let (number, began) = (self.begun, clock::now());
-        let cancel = CancellationToken::new();
+        let (cancel, over) = (CancellationToken::new(), CancellationToken::new());
         self.current = Some(Current {
             number,
             in_flight: InFlight {
@@ -71,11 +88,18 @@ impl Jobs {
                 cancelled: false,
             },
             cancel: cancel.clone(),
+            over: over.clone(),
         });
         let (ends, wake) = (self.ends_in.clone(), Arc::clone(&self.wake));
-        let work = work(cancel);
+        let work = work(Turn {
+            cancel,
+            alone: alone.clone(),
+        });
         self.tasks.spawn("job", async move {
+            // Whatever becomes of this task.
+            let _over = over.drop_guard();
             let outcome = work.await;
+            alone.cancelled().await;
             let ended = clock::now();
             let end = JobEnd {
                 job,
@@ -138,8 +162,8 @@ mod tests {
     async fn a_job_that_was_replaced_ends_unheard() {
         let wake = Arc::new(Notify::new());
         let mut jobs = Jobs::new(Arc::clone(&wake), Tasks::new());
-        jobs.begin(Job::Promote, |cancel| async move {
-            cancel.cancelled().await;
+        jobs.begin(Job::Promote, |turn| async move {
+            turn.cancel.cancelled().await;
             JobOutcome::Cancelled
         });
         jobs.begin(Job::PutAside, |_| async { JobOutcome::Done });
@@ -149,11 +173,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_job_is_not_over_while_the_one_it_replaced_is_at_work() {
+        let wake = Arc::new(Notify::new());
+        let mut jobs = Jobs::new(Arc::clone(&wake), Tasks::new());
+        let slow = CancellationToken::new();
+        let goes_on = slow.clone();
+        jobs.begin(Job::Promote, |_| async move {
+            goes_on.cancelled().await;
+            JobOutcome::Done
+        });
+        for _ in 0..2 {
+            jobs.begin(Job::PutAside, |turn| async move {
+                assert!(!turn.alone.is_cancelled());
+                JobOutcome::Done
+            });
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+            assert_eq!(jobs.ended(), None);
+        }
+        slow.cancel();
+        assert_eq!(end_of(&mut jobs, &wake).await.job, Job::PutAside);
+        jobs.begin(Job::Wipe, |turn| async move {
+            assert!(turn.alone.is_cancelled());
+            JobOutcome::Done
+        });
+        assert_eq!(end_of(&mut jobs, &wake).await.job, Job::Wipe);
+    }
+
+    #[tokio::test]
     async fn a_job_told_to_give_up_is_in_flight_until_it_has() {
         let wake = Arc::new(Notify::new());
         let mut jobs = Jobs::new(Arc::clone(&wake), Tasks::new());
-        jobs.begin(Job::Promote, |cancel| async move {
-            let given_up: Option<()> = cancel.run_until_cancelled(pending()).await;
+        jobs.begin(Job::Promote, |turn| async move {
+            let given_up: Option<()> = turn.cancel.run_until_cancelled(pending()).await;
             assert_eq!(given_up, None);
             JobOutcome::Cancelled
         });

@@ -36,6 +36,8 @@ impl Instance {
         };
         let data = &self.agent.data_dir;
         let patience = Patience::endless(cancel);
+        unfinished::clear(data).await?;
+        self.state().made = true;
         match &how.method {
             None => {
                 let initdb = self.binaries().path("initdb");
@@ -148,6 +150,11 @@ impl Instance {
         running: Option<Running>,
         cancel: &CancellationToken,
     ) -> Finished {
+        if !self.state().made {
+            let data = self.agent.data_dir.display();
+            tracing::warn!("{data} was not made by this agent: it is left as it is");
+            return Ok(JobOutcome::Done);
+        }
         self.end_at_once(running, cancel).await?;
         let aside = wipe::put_aside(&self.agent.data_dir)?;
         tracing::warn!("the data directory was put aside: {}", aside.display());
@@ -157,6 +164,7 @@ impl Instance {
     /// Removes what is in the data directory. That this is allowed was decided (A5).
     pub(super) async fn wipe(&self, running: Option<Running>) -> Finished {
         self.end_at_once(running, &CancellationToken::new()).await?;
+        self.nobody_rewinds()?;
         tracing::warn!("emptying {}", self.agent.data_dir.display());
         wipe::wipe(&self.agent.data_dir)?;
         Ok(JobOutcome::Done)

@@ -137,6 +137,7 @@ impl Instance {
         if let Some(running) = self.still_running(running)? {
             self.stop(Some(running), stop, cancel).await?;
         }
+        self.nobody_rewinds()?;
         let patience = Patience::endless(cancel);
         let settings = self.settings();
         let data = &self.agent.data_dir;
@@ -164,6 +165,7 @@ impl Instance {
 
     /// Recovery in single-user mode.
     pub(super) async fn recover(&self, cancel: &CancellationToken) -> Finished {
+        self.nobody_rewinds()?;
         let settings = self.settings();
         let postgres = self.binaries().path("postgres");
         let data = &self.agent.data_dir;

@@ -9,15 +9,17 @@ use trunkline_core::postgres::parameters::Raised;
 use trunkline_io::clock;
 
 use super::{Finished, Instance, Unfinished};
+use crate::jobs::Turn;
 use crate::postgres::binaries::Binaries;
 use crate::postgres::callbacks::Event;
 use crate::postgres::heartbeat::Heartbeat;
 use crate::postgres::postmaster::{self, Found, Running};
 use crate::postgres::program::{self, Output, Patience};
+use crate::postgres::promote::{self, PromoteError};
 use crate::postgres::query::Session;
 use crate::postgres::start::{self, Start, Started};
 use crate::postgres::stop::{self, Stopped};
-use crate::postgres::{backups, control, promote};
+use crate::postgres::{backups, control, processes};
 
 /// How long the CHECKPOINT before a stop may take before the stop goes on without its end.
 const CHECKPOINT: Duration = Duration::from_secs(60);
@@ -50,6 +52,7 @@ impl Instance {
         within: Duration,
         cancel: &CancellationToken,
     ) -> Finished {
+        self.nobody_rewinds()?;
         let settings = self.settings();
         let version = self.version().await?;
         let control = self.control_for(mode).await?;
@@ -67,10 +70,17 @@ impl Instance {
             arguments: &arguments,
         };
         let patience = Patience::of(cancel, within);
+        if cancel.is_cancelled() {
+            return Err(Unfinished::Cancelled);
+        }
         let outcome = match start::start(&self.launcher, what, &patience).await? {
             Started::Ready(_) | Started::Closed(_) => JobOutcome::Done,
             Started::Still(_) => JobOutcome::StillStarting,
-            Started::Cancelled(_) => return Err(Unfinished::Cancelled),
+            Started::Cancelled(running) => {
+                // Whoever gave it up wants none to run; nobody may find it by its file yet.
+                self.end(running).await?;
+                return Err(Unfinished::Cancelled);
+            }
             Started::Ended => {
                 let words = "PostgreSQL ended while it was starting: its own log says why";
                 return Err(Unfinished::Failed(words.to_owned()));
@@ -94,6 +104,35 @@ impl Instance {
                 Ok(Some(control::read(&binaries, &self.agent.data_dir).await?))
             }
         }
+    }
+
+    /// Stops PostgreSQL, and once more if the job whose place this took has brought up another one meanwhile.
+    pub(super) async fn stop_alone(
+        &self,
+        running: Option<Running>,
+        how: Stop,
+        turn: &Turn,
+    ) -> Finished {
+        let alone = turn.alone.is_cancelled();
+        let stopped = self.stop(running, how, &turn.cancel).await;
+        if alone {
+            return stopped;
+        }
+        let waited = turn.cancel.run_until_cancelled(turn.alone.cancelled());
+        if waited.await.is_none() {
+            return Err(Unfinished::Cancelled);
+        }
+        match self.still_running(None)? {
+            None => stopped,
+            Some(running) => self.stop(Some(running), how, &turn.cancel).await,
+        }
+    }
+
+    /// Ends this postmaster at once.
+    async fn end(&self, running: Running) -> Result<(), Unfinished> {
+        let how = Stop::at_once(clock::now());
+        let _how = stop::stop(&running, how, &CancellationToken::new()).await?;
+        self.end_orphans().await
     }
 
     /// Stops PostgreSQL, however long that takes unless there is a deadline.
@@ -142,6 +181,20 @@ impl Instance {
         Ok(JobOutcome::Done)
     }
 
+    /// A pg_rewind of an earlier run of this agent may have outlived it: nothing is done to the data beside it, and it is
+    /// not ended either, since what it leaves half done cannot be used.
+    pub(super) fn nobody_rewinds(&self) -> Result<(), Unfinished> {
+        let data = &self.agent.data_dir;
+        let found = processes::of_program_on("pg_rewind".as_ref(), data)?;
+        found.first().map_or(Ok(()), |process| {
+            Err(Unfinished::Failed(format!(
+                "process {} (pg_rewind) is at work on {}: its end is waited for",
+                process.pid,
+                data.display()
+            )))
+        })
+    }
+
     /// Ends what a dead postmaster left behind.
     pub(super) async fn end_orphans(&self) -> Result<(), Unfinished> {
         let postgres = self.binaries().path("postgres");
@@ -164,19 +217,24 @@ impl Instance {
         let Some(script) = &settings.before_stop else {
             return;
         };
-        let by = clock::now().after(BEFORE_STOP);
-        let patience = Patience {
-            cancel: cancel.clone(),
-            deadline: how.deadline.map_or(by, |deadline| by.min(deadline)),
+        let patience = Patience::of(cancel, BEFORE_STOP);
+        let command = match program::split("postgresql.before_stop", script) {
+            Ok(command) => command,
+            Err(error) => return tracing::warn!("postgresql.before_stop: {error}"),
         };
-        let ran = match program::split("postgresql.before_stop", script) {
-            Ok(command) => program::run(command, Output::Logged, &patience)
-                .await
-                .map(drop),
-            Err(error) => Err(error),
+        let run = program::run(command, Output::Logged, &patience);
+        // The script gets a part of the time that is left, and no grace: PostgreSQL must be gone by the deadline (A1).
+        let ran = match how.deadline {
+            None => Ok(run.await),
+            Some(deadline) => {
+                let part = deadline.since(clock::now()) / 4;
+                tokio::time::timeout(part, run).await
+            }
         };
-        if let Err(error) = ran {
-            tracing::warn!("postgresql.before_stop: {error}");
+        match ran {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!("postgresql.before_stop: {error}"),
+            Err(_) => tracing::warn!("postgresql.before_stop: there is no more time for it"),
         }
     }
 
@@ -189,7 +247,21 @@ impl Instance {
         }
         let mut heartbeat = Heartbeat::new(self.target(&settings), "Patroni heartbeat");
         let pg_ctl = self.binaries().path("pg_ctl");
-        promote::promote(&pg_ctl, &self.agent.data_dir, &mut heartbeat, &patience).await?;
+        let data = &self.agent.data_dir;
+        let promoted = promote::promote(&pg_ctl, data, &mut heartbeat, &patience).await;
+        if let Err(error) = promoted {
+            // It may have been told to, and come out of recovery when somebody else leads: it must not run on.
+            if let Some(running) = self.still_running(None)? {
+                tracing::error!("{error}: PostgreSQL is stopped, so that it takes no writes later");
+                self.end(running).await?;
+            }
+            return Err(match error {
+                PromoteError::Cancelled => Unfinished::Cancelled,
+                PromoteError::PrePromote(_) | PromoteError::PgCtl(_) | PromoteError::NotYet(_) => {
+                    error.into()
+                }
+            });
+        }
         self.call(Event::RoleChange, "primary");
         Ok(JobOutcome::Done)
     }

@@ -77,6 +77,23 @@ pub fn of_program_in(program: &OsStr, directory: &Path) -> io::Result<Vec<Proces
     Ok(all)
 }
 
+/// The living processes of `program` that this directory was named to.
+///
+/// # Errors
+/// When /proc cannot be read.
+pub fn of_program_on(program: &OsStr, directory: &Path) -> io::Result<Vec<Process>> {
+    let shown = program.as_bytes();
+    let shown = &shown[..shown.len().min(15)];
+    let named = |pid: u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0)
+            .any(|argument| argument == directory.as_os_str().as_bytes())
+    };
+    let mut all = all()?;
+    all.retain(|process| !process.zombie && process.name == shown && named(process.pid));
+    Ok(all)
+}
+
 /// When a process of that start (in clock ticks since boot) was started, in seconds of the Unix epoch.
 #[must_use]
 pub fn wall_seconds(ticks: u64) -> Option<u64> {
@@ -146,6 +163,30 @@ mod tests {
         let here = std::env::current_dir().unwrap();
         assert_eq!(works_in(me.pid, &here), Some(true));
         assert_eq!(works_in(me.pid, Path::new("/proc")), Some(false));
+    }
+
+    #[test]
+    fn a_program_at_work_on_a_directory_is_found_by_its_arguments() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tail = std::process::Command::new("tail")
+            .arg("-f")
+            .arg("/dev/null")
+            .arg(folder.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let until = trunkline_io::clock::now().after(std::time::Duration::from_secs(5));
+        let found = |directory: &Path| of_program_on("tail".as_ref(), directory).unwrap();
+        while found(folder.path()).is_empty() && trunkline_io::clock::now() < until {
+            std::thread::yield_now();
+        }
+        let (there, elsewhere) = (found(folder.path()), found(Path::new("/nowhere")));
+        tail.kill().unwrap();
+        tail.wait().unwrap();
+        assert_eq!(there.first().map(|it| it.pid), Some(tail.id()));
+        assert!(elsewhere.is_empty());
+        assert!(found(folder.path()).is_empty());
     }
 
     #[test]
