@@ -1,7 +1,5 @@
 //! A lock that is somebody else's, or a lease that has ended: PostgreSQL stops before anything else (A1).
 
-use std::time::Duration;
-
 use super::action::{Action, Decision, Job, Stop};
 use super::memory::Bootstrap;
 use super::reason::{Demotion, Reason};

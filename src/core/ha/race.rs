@@ -1,11 +1,11 @@
 //! Nobody holds the lock: who takes it (contract 5.5).
 
-use super::action::{Action, Decision, Job};
+use super::action::{Action, Decision, Job, Stop};
 use super::reason::{Demotion, Reason};
 use super::snapshot::Snapshot;
 use super::standing::Server;
 use super::upkeep::rest;
-use super::{crash, lost, manual};
+use super::{crash, manual};
 use crate::election::{self, Contest, Verdict};
 use crate::postgres::Database;
 use crate::{Lsn, MemberName};
