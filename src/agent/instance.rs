@@ -19,7 +19,7 @@ use trunkline_io::shutdown::Tasks;
 use crate::api::Ask;
 use crate::jobs::Turn;
 use crate::postgres::binaries::Binaries;
-use crate::postgres::callbacks::{Callbacks, Event};
+use crate::postgres::callbacks::{Callbacks, News, Told};
 use crate::postgres::dynamic;
 use crate::postgres::files::Files;
 use crate::postgres::heartbeat::Heartbeat;
@@ -70,6 +70,8 @@ struct State {
     kept: Option<DynamicConfig>,
     /// Whether what is in the data directory was made by this process: it may be put aside.
     made: bool,
+    /// What the operator's scripts were told.
+    told: Told,
 }
 
 impl Instance {
@@ -86,6 +88,7 @@ impl Instance {
                 pending_restart: BTreeMap::new(),
                 kept: None,
                 made: false,
+                told: Told::default(),
             }),
         }
     }
@@ -176,7 +179,9 @@ impl Instance {
         Target::local(&self.agent, settings)
     }
 
-    fn call(&self, event: Event, role: &str) {
+    /// Tells the operator's scripts.
+    fn tell(&self, what: impl FnOnce(&mut Told) -> News) {
+        let (event, role) = what(&mut self.state().told);
         self.callbacks.call(&self.settings().callbacks, event, role);
     }
 }

@@ -191,9 +191,7 @@ async fn no_namesake(agent: &Agent, dcs: &Dcs, peers: &Peers) -> Result<(), Fail
         ..url
     };
     if peers.is_anybody_there(&url, NAMESAKE).await {
-        let name = agent.name.to_string();
-        tracing::error!("Can't start; there is already a node named '{name}' running");
-        return Err(Failure::Namesake(name));
+        return Err(Failure::Namesake(agent.name.to_string()));
     }
     Ok(())
 }

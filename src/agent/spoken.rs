@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use trunkline_core::Moment;
 use trunkline_core::ha::{Action, Decision, JobEnd, JobOutcome, Snapshot};
+use trunkline_io::logging::CRITICAL;
 
 /// What was said last.
 #[derive(Debug, Default)]
@@ -20,6 +21,7 @@ impl Spoken {
         match &decision.action {
             Action::Begin(job) if job.is_routine() => tracing::debug!("{sentence} ({job})"),
             Action::Begin(job) => tracing::info!("{sentence} ({job})"),
+            Action::Exit(code) if *code != 0 => tracing::error!(target: CRITICAL, "{sentence}"),
             Action::Acquire | Action::Release { .. } | Action::Exit(_) => {
                 tracing::info!("{sentence}");
             }

@@ -111,8 +111,8 @@ fn run(agent: Agent, read: Read, validate: Option<bool>) -> u8 {
         Ok(code) => code,
         Err(failure) => {
             let unusable = matches!(failure, Failure::Certificates(_));
-            let code = if unusable { EX_CONFIG } else { EX_FAILURE };
-            tell([format!("trunkline-agent: {failure}")], code)
+            tracing::error!(target: logging::CRITICAL, "{failure}");
+            if unusable { EX_CONFIG } else { EX_FAILURE }
         }
     };
     // Whatever a look-up still waits for is not waited for.

@@ -9,7 +9,6 @@ use trunkline_core::slots::SlotChange;
 use trunkline_io::clock;
 
 use super::{Finished, Instance, Unfinished};
-use crate::postgres::callbacks::Event;
 use crate::postgres::query::{Row, Session};
 use crate::postgres::{backups, directory, slots};
 
@@ -28,7 +27,7 @@ impl Instance {
     pub(super) async fn follow(&self, upstream: Option<&Upstream>) -> Finished {
         let mode = Mode::Standby(upstream.cloned());
         self.apply(&mode).await?;
-        self.call(Event::Reload, "replica");
+        self.tell(|told| told.reloaded(false));
         Ok(JobOutcome::Done)
     }
 
@@ -47,11 +46,7 @@ impl Instance {
             }
         };
         self.apply(&mode).await?;
-        let role = match mode {
-            Mode::Primary => "primary",
-            Mode::Standby(_) => "replica",
-        };
-        self.call(Event::Reload, role);
+        self.tell(|told| told.reloaded(mode == Mode::Primary));
         Ok(JobOutcome::Done)
     }
 

@@ -10,7 +10,6 @@ use trunkline_io::clock;
 
 use super::applying::failed;
 use super::{Finished, Instance, Unfinished};
-use crate::postgres::callbacks::Event;
 use crate::postgres::clone::{self, Source};
 use crate::postgres::heartbeat::Heartbeat;
 use crate::postgres::postmaster::Running;
@@ -58,7 +57,7 @@ impl Instance {
         self.fill(how.post_init.as_deref(), &patience).await?;
         let control = control::read(&self.binaries(), data).await?;
         unfinished::finish(data)?;
-        self.call(Event::Start, "primary");
+        self.tell(|told| told.started(true));
         Ok(JobOutcome::Made(Identity {
             system_id: control.system_id,
             timeline: control.timeline,
@@ -155,7 +154,7 @@ impl Instance {
             tracing::warn!("{data} was not made by this agent: it is left as it is");
             return Ok(JobOutcome::Done);
         }
-        self.end_at_once(running, cancel).await?;
+        self.end(running, at_once(), cancel).await?;
         let aside = wipe::put_aside(&self.agent.data_dir)?;
         tracing::warn!("the data directory was put aside: {}", aside.display());
         Ok(JobOutcome::Done)
@@ -163,23 +162,18 @@ impl Instance {
 
     /// Removes what is in the data directory. That this is allowed was decided (A5).
     pub(super) async fn wipe(&self, running: Option<Running>) -> Finished {
-        self.end_at_once(running, &CancellationToken::new()).await?;
+        self.stop(running, at_once(), &CancellationToken::new()).await?;
         self.nobody_rewinds()?;
         tracing::warn!("emptying {}", self.agent.data_dir.display());
         wipe::wipe(&self.agent.data_dir)?;
         Ok(JobOutcome::Done)
     }
+}
 
-    async fn end_at_once(
-        &self,
-        running: Option<Running>,
-        cancel: &CancellationToken,
-    ) -> Result<(), Unfinished> {
-        let how = Stop {
-            immediate: true,
-            checkpoint: false,
-            deadline: Some(clock::now().after(AT_ONCE)),
-        };
-        self.stop(running, how, cancel).await.map(drop)
+fn at_once() -> Stop {
+    Stop {
+        immediate: true,
+        checkpoint: false,
+        deadline: Some(clock::now().after(AT_ONCE)),
     }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use trunkline_core::ha::{JobOutcome, Mode, Stop};
-use trunkline_core::postgres::ControlData;
+use trunkline_core::postgres::{ControlData, DataDirectory};
 use trunkline_core::postgres::parameters::Raised;
 use trunkline_io::clock;
 
 use super::{Finished, Instance, Unfinished};
 use crate::jobs::Turn;
 use crate::postgres::binaries::Binaries;
-use crate::postgres::callbacks::Event;
+use crate::postgres::callbacks::Told;
 use crate::postgres::heartbeat::Heartbeat;
 use crate::postgres::postmaster::{self, Found, Running};
 use crate::postgres::program::{self, Output, Patience};
@@ -19,7 +19,7 @@ use crate::postgres::promote::{self, PromoteError};
 use crate::postgres::query::Session;
 use crate::postgres::start::{self, Start, Started};
 use crate::postgres::stop::{self, Stopped};
-use crate::postgres::{backups, control, processes};
+use crate::postgres::{backups, control, directory, processes};
 
 /// How long the CHECKPOINT before a stop may take before the stop goes on without its end.
 const CHECKPOINT: Duration = Duration::from_secs(60);
@@ -37,11 +37,7 @@ impl Instance {
         cancel: &CancellationToken,
     ) -> Finished {
         let outcome = self.start_quietly(mode, within, cancel).await?;
-        let role = match mode {
-            Mode::Primary => "primary",
-            Mode::Standby(_) => "replica",
-        };
-        self.call(Event::Start, role);
+        self.tell(|told| told.started(*mode == Mode::Primary));
         Ok(outcome)
     }
 
@@ -78,7 +74,7 @@ impl Instance {
             Started::Still(_) => JobOutcome::StillStarting,
             Started::Cancelled(running) => {
                 // Whoever gave it up wants none to run; nobody may find it by its file yet.
-                self.end(running).await?;
+                self.end_now(running).await?;
                 return Err(Unfinished::Cancelled);
             }
             Started::Ended => {
@@ -128,13 +124,6 @@ impl Instance {
         }
     }
 
-    /// Ends this postmaster at once.
-    async fn end(&self, running: Running) -> Result<(), Unfinished> {
-        let how = Stop::at_once(clock::now());
-        let _how = stop::stop(&running, how, &CancellationToken::new()).await?;
-        self.end_orphans().await
-    }
-
     /// Stops PostgreSQL, however long that takes unless there is a deadline.
     pub(super) async fn stop(
         &self,
@@ -142,8 +131,24 @@ impl Instance {
         how: Stop,
         cancel: &CancellationToken,
     ) -> Finished {
+        if self.end(running, how, cancel).await? {
+            let data = directory::observe(&self.agent);
+            let standby = matches!(data, DataDirectory::Present { signal: true, .. });
+            self.tell(|told| told.stopped(standby));
+        }
+        Ok(JobOutcome::Done)
+    }
+
+    /// The same without telling anybody. Says whether there was anything to stop.
+    pub(super) async fn end(
+        &self,
+        running: Option<Running>,
+        how: Stop,
+        cancel: &CancellationToken,
+    ) -> Result<bool, Unfinished> {
         let Some(running) = self.still_running(running)? else {
-            return self.nothing_left().await;
+            self.end_orphans().await?;
+            return Ok(false);
         };
         if how.checkpoint && !how.immediate {
             self.checkpoint_before_stop(how).await;
@@ -151,13 +156,20 @@ impl Instance {
         if !how.immediate {
             self.before_stop(how, cancel).await;
         }
-        let outcome = match stop::stop(&running, how, cancel).await? {
-            Stopped::InOrder => JobOutcome::Done,
-            Stopped::Immediately | Stopped::Killed => return self.nothing_left().await,
+        match stop::stop(&running, how, cancel).await? {
+            Stopped::InOrder => {}
+            // So that nothing that it left behind acknowledges anything any more.
+            Stopped::Immediately | Stopped::Killed => self.end_orphans().await?,
             Stopped::Cancelled => return Err(Unfinished::Cancelled),
-        };
-        self.call(Event::Stop, "demoted");
-        Ok(outcome)
+        }
+        Ok(true)
+    }
+
+    /// Ends this postmaster at once, without telling anybody.
+    async fn end_now(&self, running: Running) -> Result<(), Unfinished> {
+        let how = Stop::at_once(clock::now());
+        let never = CancellationToken::new();
+        self.end(Some(running), how, &never).await.map(drop)
     }
 
     /// The postmaster that was seen, or the one that runs.
@@ -172,13 +184,6 @@ impl Instance {
             Found::Postmaster(running) => Ok(Some(running)),
             Found::Nobody | Found::Stranger(_) | Found::SingleUser(_) => Ok(None),
         }
-    }
-
-    /// The postmaster is gone: ends what it may have left behind, so that nothing acknowledges anything any more.
-    async fn nothing_left(&self) -> Finished {
-        self.end_orphans().await?;
-        self.call(Event::Stop, "demoted");
-        Ok(JobOutcome::Done)
     }
 
     /// A pg_rewind of an earlier run of this agent may have outlived it: nothing is done to the data beside it, and it is
@@ -253,7 +258,7 @@ impl Instance {
             // It may have been told to, and come out of recovery when somebody else leads: it must not run on.
             if let Some(running) = self.still_running(None)? {
                 tracing::error!("{error}: PostgreSQL is stopped, so that it takes no writes later");
-                self.end(running).await?;
+                self.end_now(running).await?;
             }
             return Err(match error {
                 PromoteError::Cancelled => Unfinished::Cancelled,
@@ -262,7 +267,7 @@ impl Instance {
                 }
             });
         }
-        self.call(Event::RoleChange, "primary");
+        self.tell(Told::promoted);
         Ok(JobOutcome::Done)
     }
 

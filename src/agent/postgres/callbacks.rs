@@ -43,6 +43,64 @@ impl Event {
     }
 }
 
+/// What the scripts were told so far, which decides what they are told next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    anything: bool,
+    leads: bool,
+}
+
+/// An event and the role it is told with.
+pub type News = (Event, &'static str);
+
+impl Told {
+    /// PostgreSQL was started. Where a primary comes back as a standby that is a change of its role, and no start.
+    pub const fn started(&mut self, primary: bool) -> News {
+        let event = if self.anything && self.leads && !primary {
+            Event::RoleChange
+        } else {
+            Event::Start
+        };
+        self.is(primary);
+        (event, role(primary))
+    }
+
+    /// It was stopped; `standby` if it was one.
+    pub const fn stopped(&mut self, standby: bool) -> News {
+        self.anything = true;
+        self.leads = self.leads || !standby;
+        (Event::Stop, if standby { "replica" } else { "demoted" })
+    }
+
+    /// Its configuration was reloaded; the first time of one that was found running counts as its start.
+    pub const fn reloaded(&mut self, primary: bool) -> News {
+        let event = if self.anything {
+            Event::Reload
+        } else {
+            Event::Start
+        };
+        self.is(primary);
+        (event, role(primary))
+    }
+
+    /// It was promoted.
+    pub const fn promoted(&mut self) -> News {
+        self.is(true);
+        (Event::RoleChange, role(true))
+    }
+
+    const fn is(&mut self, primary: bool) {
+        *self = Self {
+            anything: true,
+            leads: primary,
+        };
+    }
+}
+
+const fn role(primary: bool) -> &'static str {
+    if primary { "primary" } else { "replica" }
+}
+
 /// The scripts that run now: at most two.
 #[derive(Clone, Debug)]
 pub struct Callbacks {
@@ -128,4 +186,49 @@ async fn run(
         () = ending.cancelled() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switchover_is_told_as_patroni_tells_it() {
+        let (mut old, mut new) = (Told::default(), Told::default());
+        assert_eq!(old.started(true), (Event::Start, "primary"));
+        assert_eq!(new.started(false), (Event::Start, "replica"));
+        assert_eq!(old.stopped(false), (Event::Stop, "demoted"));
+        assert_eq!(new.promoted(), (Event::RoleChange, "primary"));
+        assert_eq!(old.started(false), (Event::RoleChange, "replica"));
+        assert_eq!(old.reloaded(false), (Event::Reload, "replica"));
+        // And back.
+        assert_eq!(new.stopped(false), (Event::Stop, "demoted"));
+        assert_eq!(old.promoted(), (Event::RoleChange, "primary"));
+        assert_eq!(new.started(false), (Event::RoleChange, "replica"));
+    }
+
+    #[test]
+    fn a_postgresql_that_was_found_running_is_told_as_started_once() {
+        let mut told = Told::default();
+        assert_eq!(told.reloaded(true), (Event::Start, "primary"));
+        assert_eq!(told.reloaded(true), (Event::Reload, "primary"));
+        // It crashes: nobody stopped it.
+        assert_eq!(told.started(true), (Event::Start, "primary"));
+        assert_eq!(told.started(false), (Event::RoleChange, "replica"));
+    }
+
+    #[test]
+    fn a_primary_that_was_stopped_before_anything_was_told_of_it_changes_its_role() {
+        let mut told = Told::default();
+        assert_eq!(told.stopped(false), (Event::Stop, "demoted"));
+        assert_eq!(told.started(false), (Event::RoleChange, "replica"));
+    }
+
+    #[test]
+    fn a_standby_that_is_restarted_stays_one() {
+        let mut told = Told::default();
+        assert_eq!(told.started(false), (Event::Start, "replica"));
+        assert_eq!(told.stopped(true), (Event::Stop, "replica"));
+        assert_eq!(told.started(false), (Event::Start, "replica"));
+    }
 }
