@@ -6,6 +6,7 @@ use super::reason::{Key as Of, Reason};
 use super::snapshot::Snapshot;
 use super::standing::{Holder, Server};
 use super::upkeep::rest;
+use crate::Observed;
 use crate::keys::Key;
 
 /// Decides for data that is another cluster's, or of none; `None` where all is well.
@@ -19,7 +20,7 @@ pub(super) fn decide(s: &Snapshot) -> Option<Decision> {
     }
     // A running one is what it was when it was adopted; nothing is started, and nobody leads, with unknown data.
     if s.system_id.is_none() && matches!(server, Server::Down(_)) {
-        return Some(rest(s, Reason::InvalidSystemId));
+        return Some(unknown(s));
     }
     let first_look = !s.memory.joined && s.is_uninitialized() && s.holder() == Holder::Nobody;
     if !first_look || s.is_paused() {
@@ -44,6 +45,18 @@ pub(super) fn decide(s: &Snapshot) -> Option<Decision> {
     } else {
         rest(s, Reason::FailedToClaim)
     })
+}
+
+/// Nobody can tell whose data it is: nothing is done to it, and the lead is for somebody who has a database.
+fn unknown(s: &Snapshot) -> Decision {
+    if s.holder() == Holder::Me {
+        return release(s, Reason::ReleasedUnusable);
+    }
+    let words = match &s.control {
+        Observed::Unknown { cause, .. } | Observed::Stale { cause, .. } => cause.clone(),
+        Observed::Fresh { .. } => "its control file names no system identifier".to_owned(),
+    };
+    rest(s, Reason::Unusable(words))
 }
 
 /// The data is another cluster's: nothing is done to it.

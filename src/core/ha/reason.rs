@@ -64,8 +64,6 @@ pub enum Reason {
     NoAddress(MemberName),
     /// The data directory cannot be used.
     Unusable(String),
-    /// The data directory has no system identifier.
-    InvalidSystemId,
     /// It has another cluster's.
     SystemIdMismatch(MemberName),
     /// A replica runs, of a cluster that etcd does not know.

@@ -32,9 +32,6 @@ impl Reason {
             Self::FailedToClaim => "failed to acquire initialize lock",
             Self::WaitingForBootstrap => "waiting for leader to bootstrap",
             Self::CopyFailed => "copying a member failed, trying again soon",
-            Self::InvalidSystemId => {
-                "data dir for the cluster is not empty, but system ID is invalid; consider doing reinitialize"
-            }
             Self::UninitializedReplica => {
                 "No initialize key in DCS and PostgreSQL is running as replica, aborting start"
             }
