@@ -83,7 +83,9 @@ fn stopped(s: &Snapshot) -> Decision {
         return withdraw(s, s.shutdown_checkpoint())
             .unwrap_or_else(|| Decision::now(s, release, Reason::Ending));
     }
-    let revoke = s.lease.is_some() && s.untried(&Action::Revoke) && s.untried(&release);
+    // A lock that was let go a moment ago is no reason to wait; one that could not be is.
+    let let_go = !s.refused.contains(&release);
+    let revoke = s.lease.is_some() && s.untried(&Action::Revoke) && let_go;
     if revoke {
         return Decision::now(s, Action::Revoke, Reason::Ending);
     }
