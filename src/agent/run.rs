@@ -222,7 +222,8 @@ fn shared(
     tasks: &Tasks,
 ) -> Result<Arc<Shared>, Failure> {
     Ok(Arc::new(Shared {
-        board: Board::new(told::nothing(agent, settings.dynamic(), clock::now())),
+        board: Board::new(told::nothing(agent, settings.dynamic(), clock::now()))
+            .beside(dcs.views()),
         asker: Asker::start(instance::asker(agent, &settings.now()), tasks),
         wishes: Wishes::default(),
         keys: Arc::new(dcs.writer()),

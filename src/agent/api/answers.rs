@@ -62,10 +62,10 @@ pub(super) async fn to(head: &Head, body: &[u8], api: &Api) -> Reply {
             let text = metrics::text(&look.told, &look.document);
             Reply::text(200, Kind::Plain, text)
         }
-        Target::Cluster => cluster(&api.board.told()),
-        Target::History => history(&api.board.told()),
-        Target::Config => config(&api.board.told()),
-        Target::Failsafe => failsafe_members(&api.board.told()),
+        Target::Cluster => cluster(&api.board.latest()),
+        Target::History => history(&api.board.latest()),
+        Target::Config => config(&api.board.latest()),
+        Target::Failsafe => failsafe_members(&api.board.latest()),
         Target::Change(change) => changed(change, body, api).await,
         Target::Nothing(method) => Reply::unsupported(&method),
     }

@@ -1,6 +1,12 @@
 //! What stands on the wire.
 
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use trunkline_agent::api::Board;
+use trunkline_agent::dcs::Seen;
 use trunkline_core::config::agent::Rest;
+use trunkline_core::follow::EndpointId;
 
 use crate::stand::{Stand, primary, replica, rest, undated};
 
@@ -165,4 +171,31 @@ async fn what_etcd_does_not_have_is_a_page_and_an_empty_history_a_list() {
         stand.ask("GET /history", "", "").await,
         (200, "[]".to_owned())
     );
+}
+
+#[tokio::test]
+async fn the_cluster_is_shown_as_etcd_has_it_now_whatever_the_cycle_saw_last() {
+    let (told, answer) = replica();
+    let seen = Seen {
+        view: told.view.clone(),
+        endpoint: EndpointId(0),
+        store: None,
+    };
+    let (show, views) = watch::channel(Arc::new(seen.clone()));
+    let board = Board::new(told).beside(views);
+    let ask = move || {
+        let answer = answer.clone();
+        Box::pin(async move { answer }) as trunkline_agent::api::Later<_>
+    };
+    let stand = Stand::on(board, rest(), ask).await;
+    let (_, before) = stand.ask("GET /cluster", "", "").await;
+    assert!(before.contains("\"name\": \"pg-1\""), "{before}");
+    let mut view = seen.view.value().unwrap().clone();
+    view.members.clear();
+    show.send_replace(Arc::new(Seen {
+        view: seen.view.clone().replaced(view),
+        ..seen
+    }));
+    let (_, after) = stand.ask("GET /cluster", "", "").await;
+    assert!(!after.contains("\"name\": \"pg-1\""), "{after}");
 }

@@ -105,6 +105,15 @@ impl Stand {
         rest: Rest,
         ask: impl Fn() -> Later<Answer> + Send + Sync + 'static,
     ) -> Self {
+        Self::on(Board::new(told), rest, ask).await
+    }
+
+    /// Serves what stands on a board.
+    pub(crate) async fn on(
+        board: Board,
+        rest: Rest,
+        ask: impl Fn() -> Later<Answer> + Send + Sync + 'static,
+    ) -> Self {
         let tasks = Tasks::new();
         let queries = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&queries);
@@ -112,7 +121,7 @@ impl Stand {
             counted.fetch_add(1, Ordering::Relaxed);
             ask()
         });
-        let (board, wishes) = (Board::new(told), Wishes::default());
+        let wishes = Wishes::default();
         let requests = Requests::default();
         let listener = api::listen(&rest).await.unwrap();
         let address = listener.local_addr().unwrap();
