@@ -98,6 +98,13 @@ impl InForce {
                     );
                     return;
                 }
+                let (agent, later) = applied_to(&self.agent, agent);
+                if !later.is_empty() {
+                    let later = later.join(", ");
+                    tracing::warn!(
+                        "what changed in {later} is applied when the agent is started again"
+                    );
+                }
                 self.agent = Arc::new(agent);
             }
             Err(problems) => {
@@ -122,6 +129,43 @@ impl InForce {
             }
         }
     }
+}
+
+/// What of a file that was read again can be applied while the agent runs; and the sections where something else changed:
+/// a member key must not name an address that nobody listens at.
+fn applied_to(before: &Agent, now: Agent) -> (Agent, Vec<&'static str>) {
+    let changed = [
+        ("etcd3", now.etcd != before.etcd),
+        (
+            "restapi",
+            now.rest != before.rest || now.peers != before.peers,
+        ),
+        ("log.type", now.log.json != before.log.json),
+    ];
+    let mut later: Vec<_> = changed
+        .into_iter()
+        .filter(|(_, changed)| *changed)
+        .collect();
+    let applied = Agent {
+        bootstrap: now.bootstrap.clone(),
+        tags: now.tags.clone(),
+        watchdog: now.watchdog,
+        log: now.log.clone(),
+        postgresql: now.postgresql.clone(),
+        ..before.clone()
+    };
+    let rest = Agent {
+        etcd: before.etcd.clone(),
+        rest: before.rest.clone(),
+        peers: before.peers.clone(),
+        ..now
+    };
+    later.push((
+        "postgresql (addresses, directories, programs, authentication)",
+        rest != applied,
+    ));
+    later.retain(|(_, changed)| *changed);
+    (applied, later.into_iter().map(|(what, _)| what).collect())
 }
 
 /// `bootstrap.dcs`; the defaults where there is none, or none that makes sense.
