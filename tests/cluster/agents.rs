@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 use trunkline_support::etcd::Store;
 use trunkline_support::netns::Wire;
-use trunkline_support::patroni::Settings;
+use trunkline_support::patroni::{Node, Settings};
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
 
@@ -78,4 +79,13 @@ pub(crate) async fn somebody_else_leads(before: &str, stand: &Stand) -> Result<S
         "{before} leads again, there was no failover"
     );
     Ok(leader)
+}
+
+/// Changes what stands in a node's patroni.yml; it is not told.
+pub(crate) fn change_file(node: &Node, change: impl FnOnce(&mut Value)) -> Result<()> {
+    let file = node.config_file();
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+    change(&mut config);
+    std::fs::write(&file, serde_json::to_string_pretty(&config)?)?;
+    Ok(())
 }

@@ -6,7 +6,10 @@
 //! something comes to an end; figures are `make figures`' business.
 
 mod address_recycled;
+mod agent_bad_input;
 mod agent_bootstrap;
+mod agent_callbacks;
+mod agent_configuration;
 mod agent_etcd_gone;
 mod agent_killed;
 mod agent_mixed;

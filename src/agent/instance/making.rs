@@ -162,7 +162,8 @@ impl Instance {
 
     /// Removes what is in the data directory. That this is allowed was decided (A5).
     pub(super) async fn wipe(&self, running: Option<Running>) -> Finished {
-        self.stop(running, at_once(), &CancellationToken::new()).await?;
+        self.stop(running, at_once(), &CancellationToken::new())
+            .await?;
         self.nobody_rewinds()?;
         tracing::warn!("emptying {}", self.agent.data_dir.display());
         wipe::wipe(&self.agent.data_dir)?;

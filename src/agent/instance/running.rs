@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use trunkline_core::ha::{JobOutcome, Mode, Stop};
-use trunkline_core::postgres::{ControlData, DataDirectory};
 use trunkline_core::postgres::parameters::Raised;
+use trunkline_core::postgres::{ControlData, DataDirectory};
 use trunkline_io::clock;
 
 use super::{Finished, Instance, Unfinished};
