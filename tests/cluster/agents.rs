@@ -6,10 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use trunkline_support::etcd::Store;
+use trunkline_support::http;
 use trunkline_support::netns::Wire;
 use trunkline_support::patroni::{Node, Settings};
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
+use trunkline_support::wait::until;
 
 use crate::shared::{BINARY, CLUSTER, STEADY};
 
@@ -54,8 +56,23 @@ pub(crate) fn settings() -> Settings {
     settings.run_by(Path::new(AGENT))
 }
 
-/// A router that has found a primary and replicas.
+/// A router that has found a primary and replicas, of a leader whose replicas stream now: what members say of themselves
+/// in etcd is up to a `loop_wait` old.
 pub(crate) async fn ready_router(stand: &Stand) -> Result<Router> {
+    let leader = stand.patroni.leader().await?;
+    let address = stand.patroni.node(&leader)?.rest();
+    until("the leader streams to everybody", STEADY, async || {
+        let said = http::get_json(address, "/patroni").await?;
+        let streams = |row: &&Value| row["state"] == "streaming";
+        let standbys = said["replication"].as_array().into_iter().flatten();
+        let count = standbys.filter(streams).count();
+        ensure!(
+            count + 1 == usize::from(stand.patroni.settings().nodes),
+            "{count} stream: {said}"
+        );
+        Ok(())
+    })
+    .await?;
     let mut router = stand.router(Path::new(BINARY)).await?;
     router.wait_ready(&["write", "read"], STEADY).await?;
     Ok(router)

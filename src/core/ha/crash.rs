@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::action::{Action, Decision, Job, JobOutcome, Mode};
+use super::action::{Action, Decision, Job, JobOutcome, Mode, Stop};
 use super::bootstrap::release;
 use super::diverged;
 use super::handover::{self, Takers};
@@ -38,7 +38,10 @@ pub(super) fn leader(s: &Snapshot, control: Option<&ControlData>) -> Decision {
     if s.me.primary_start_timeout.is_zero() || (led && is_in_vain(s, control)) {
         match handover::takers(s) {
             Takers::Ask(whom) => return Decision::now(s, Action::Ask(whom), Reason::AskingPeers),
-            Takers::Some => return release(s, Reason::FailingOver),
+            Takers::Some => {
+                return ends_orphans(s, Reason::FailingOver)
+                    .unwrap_or_else(|| release(s, Reason::FailingOver));
+            }
             Takers::None => {}
         }
     }
@@ -56,6 +59,30 @@ pub(super) fn leader(s: &Snapshot, control: Option<&ControlData>) -> Decision {
     }
     let start = Job::Start(Mode::Standby(None), s.me.start_timeout);
     Decision::now(s, Action::Begin(start), Reason::StartingWithLock)
+}
+
+/// What a postmaster that ended by itself left behind may go on acknowledging writes of whoever does not wait for each
+/// answer: it is ended before the lock is let go (A1). `None` where nothing can be left.
+pub(super) fn ends_orphans(s: &Snapshot, reason: Reason) -> Option<Decision> {
+    let clean = s.control.value().is_some_and(|control| {
+        matches!(
+            control.state,
+            ControlState::ShutDown | ControlState::ShutDownInRecovery
+        )
+    });
+    let ended = s.memory.ended.as_ref().is_some_and(|end| {
+        let began = !s.memory.ran && s.memory.crashed.is_none_or(|at| end.began >= at);
+        began && matches!(end.job, Job::Stop(_)) && end.outcome == JobOutcome::Done
+    });
+    if clean || ended {
+        return None;
+    }
+    let stop = Job::Stop(Stop::at_once(s.now));
+    Some(if s.may_begin(&stop) {
+        Decision::now(s, Action::Begin(stop), reason)
+    } else {
+        rest(s, reason)
+    })
 }
 
 /// Without it: what diverged is mended, then it is started as a standby.

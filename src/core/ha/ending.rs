@@ -8,9 +8,9 @@ use super::action::{Action, Decision, Job, JobOutcome, Stop, Write};
 use super::memory::Bootstrap;
 use super::reason::{Reason, Refusal};
 use super::snapshot::Snapshot;
-use super::standing::Holder;
+use super::standing::{Holder, Server};
 use super::upkeep::{self, rest};
-use super::{dcs_lost, handover, switchover};
+use super::{crash, dcs_lost, handover, switchover};
 use crate::Lsn;
 
 /// How long a leader that is down keeps its lock for somebody to get the end of its log.
@@ -80,7 +80,11 @@ fn stopped(s: &Snapshot) -> Decision {
         if anybody && s.now < until && s.shutdown_checkpoint().is_some() {
             return upkeep::decide(s).unwrap_or_else(|| closely(s));
         }
-        return withdraw(s, s.shutdown_checkpoint())
+        let down = matches!(s.server(), Server::Down(_));
+        return down
+            .then(|| crash::ends_orphans(s, Reason::Ending))
+            .flatten()
+            .or_else(|| withdraw(s, s.shutdown_checkpoint()))
             .unwrap_or_else(|| Decision::now(s, release, Reason::Ending));
     }
     // A lock that was let go a moment ago is no reason to wait; one that could not be is.
