@@ -55,7 +55,13 @@ fn made(s: &Snapshot) -> Option<Decision> {
         (Holder::Me, _) => return None,
         (Holder::Other(_) | Holder::Garbled, _)
         | (_, Server::Down(_) | Server::Empty | Server::Unusable(_)) => return Some(put_aside(s)),
-        (Holder::Nobody | Holder::Unknown, _) => {}
+        // Somebody has made a standby of it: who leads is for an election to say.
+        (Holder::Nobody | Holder::Unknown, Server::Standby(_)) => return None,
+        (
+            Holder::Nobody | Holder::Unknown,
+            Server::Starting | Server::ShuttingDown | Server::Silent(_),
+        ) => return Some(rest(s, Reason::Bootstrapping)),
+        (Holder::Nobody | Holder::Unknown, Server::Primary(_)) => {}
     }
     let Some(system_id) = s.system_id.clone() else {
         return Some(put_aside(s));
