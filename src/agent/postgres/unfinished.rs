@@ -2,10 +2,12 @@
 //! it is back, that what lies there is a half of its own and may be wiped (A5). Nothing else may be.
 //!
 //! The programs that make a data directory insist on an empty one, so the mark is set once they have begun. It also
-//! names the program, which may have outlived the agent. It counts only while PostgreSQL was never started there.
+//! names the program, which may have outlived the agent, and itself by its inode: in a copy or a backup of the directory
+//! it means nothing. It counts only while PostgreSQL was never started there.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -61,7 +63,7 @@ pub enum UnfinishedError {
 /// Whether what lies in a data directory is an unfinished work of this agent.
 #[must_use]
 pub fn is_unfinished(data: &Path) -> bool {
-    data.join(MARK).exists() && !data.join(WAS_STARTED).exists()
+    read(data).is_some() && !data.join(WAS_STARTED).exists()
 }
 
 /// Makes sure that a data directory is empty: wipes an unfinished work of this agent, ending the program that is still
@@ -131,20 +133,44 @@ pub fn finish(data: &Path) -> Result<(), UnfinishedError> {
     }
 }
 
+/// What a mark says.
+struct Mark {
+    pid: u64,
+    /// When that process was started, in clock ticks since boot.
+    started: u64,
+}
+
 fn mark(data: &Path, pid: u32) -> Result<(), UnfinishedError> {
     let started = processes::process(pid).map_or(0, |process| process.started);
     let path = data.join(MARK);
-    fs::write(&path, format!("{pid} {started}\n"))
-        .map_err(|source| UnfinishedError::Mark { path, source })
+    let write = || {
+        let mut file = fs::File::create(&path)?;
+        let inode = file.metadata()?.ino();
+        file.write_all(format!("{pid} {started} {inode}\n").as_bytes())
+    };
+    write().map_err(|source| UnfinishedError::Mark {
+        path: path.clone(),
+        source,
+    })
+}
+
+/// The mark, if it was made here.
+fn read(data: &Path) -> Option<Mark> {
+    let path = data.join(MARK);
+    let text = fs::read_to_string(&path).ok()?;
+    let numbers: Vec<u64> = text
+        .split_ascii_whitespace()
+        .map_while(|word| word.parse().ok())
+        .collect();
+    let [pid, started, inode] = numbers[..] else {
+        return None;
+    };
+    (fs::metadata(&path).ok()?.ino() == inode).then_some(Mark { pid, started })
 }
 
 /// Ends the program that the mark names, if it still runs.
 async fn end_program(data: &Path) -> Result<(), UnfinishedError> {
-    let text = fs::read_to_string(data.join(MARK)).unwrap_or_default();
-    let mut numbers = text
-        .split_ascii_whitespace()
-        .map_while(|word| word.parse::<u64>().ok());
-    let (Some(pid), Some(started)) = (numbers.next(), numbers.next()) else {
+    let Some(Mark { pid, started }) = read(data) else {
         return Ok(());
     };
     let Some(pid) = u32::try_from(pid).ok().filter(|pid| *pid > 0) else {

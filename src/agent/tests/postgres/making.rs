@@ -1,8 +1,8 @@
 //! Making data directories: a new cluster, a copy, and what a killed agent leaves of either.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio_util::sync::CancellationToken;
@@ -200,8 +200,17 @@ fn not_ours() -> Result<()> {
         };
         ensure!(matches!(cause, UnfinishedError::NotOurs(_)), "{cause:?}");
         // Once PostgreSQL was started in it, the mark means nothing any more.
-        fs::write(standby.data().join(".trunkline-unfinished"), "0 0\n")?;
+        mark(&standby.data(), "0 0")?;
         fs::write(standby.data().join("postmaster.opts"), "")?;
+        let cleared = unfinished::clear(&standby.data()).await;
+        ensure!(
+            matches!(cleared, Err(UnfinishedError::NotOurs(_))),
+            "{cleared:?}"
+        );
+        // Nor does one that came with a copy of a directory.
+        fs::remove_file(standby.data().join("postmaster.opts"))?;
+        fs::copy(standby.data().join(MARK), standby.data().join("copy"))?;
+        fs::rename(standby.data().join("copy"), standby.data().join(MARK))?;
         let cleared = unfinished::clear(&standby.data()).await;
         ensure!(
             matches!(cleared, Err(UnfinishedError::NotOurs(_))),
@@ -219,6 +228,16 @@ fn not_ours() -> Result<()> {
     })
 }
 
+const MARK: &str = ".trunkline-unfinished";
+
+/// A mark as an agent leaves it: a process, and the mark's own inode.
+fn mark(data: &Path, process: &str) -> Result<()> {
+    let path = data.join(MARK);
+    fs::write(&path, "")?;
+    let inode = fs::metadata(&path)?.ino();
+    Ok(fs::write(&path, format!("{process} {inode}\n"))?)
+}
+
 fn half_made() -> Result<()> {
     on_runtime(async {
         let (primary, standby) = (Cluster::made()?, Cluster::empty()?);
@@ -233,8 +252,7 @@ fn half_made() -> Result<()> {
         fs::create_dir(standby.data())?;
         fs::set_permissions(standby.data(), PermissionsExt::from_mode(0o700))?;
         fs::write(standby.data().join("PG_VERSION"), "15\n")?;
-        let mark = format!("{} {started}\n", at_work.id());
-        fs::write(standby.data().join(".trunkline-unfinished"), mark)?;
+        mark(&standby.data(), &format!("{} {started}", at_work.id()))?;
         clone_of(&primary, &standby).copy(&patience(BOUND)).await?;
         let left = processes::process(at_work.id());
         ensure!(
