@@ -67,7 +67,7 @@ pub(crate) async fn ready_router(stand: &Stand) -> Result<Router> {
         let standbys = said["replication"].as_array().into_iter().flatten();
         let count = standbys.filter(streams).count();
         ensure!(
-            count + 1 == usize::from(stand.patroni.settings().nodes),
+            count + 1 == stand.patroni.nodes().len(),
             "{count} stream: {said}"
         );
         Ok(())
