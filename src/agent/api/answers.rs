@@ -117,7 +117,7 @@ async fn readiness(request: &Request, api: &Api) -> Reply {
 }
 
 fn cluster(told: &Told) -> Reply {
-    match told.view.value() {
+    match told.shown(clock::now()) {
         Some(view) => Reply::json(200, cluster::document(view, &told.scope)),
         None => Reply::page(503),
     }

@@ -80,6 +80,19 @@ impl Told {
         (now < answered.after(self.config.ttl)).then_some(view)
     }
 
+    /// The view for who asks about the cluster as a whole: none once etcd has been silent for longer than questions to it are
+    /// tried again, since others may know better. (Patroni's own answer is a failed one then.)
+    #[must_use]
+    pub fn shown(&self, now: Moment) -> Option<&ClusterView> {
+        match &self.view {
+            Observed::Fresh { value, .. } => Some(value),
+            Observed::Stale { value, since, .. } => {
+                (now.since(*since) < self.config.retry_timeout).then_some(value)
+            }
+            Observed::Unknown { .. } => None,
+        }
+    }
+
     /// Whether nobody holds the lock, or nobody is known to.
     #[must_use]
     pub fn is_unlocked(&self, now: Moment) -> bool {

@@ -123,3 +123,17 @@ fn every_path_has_patronis_status_on_every_node() {
     }
     assert_eq!(compared, 5 * 3 * 14);
 }
+
+#[test]
+fn the_cluster_is_not_shown_as_it_was_once_etcd_has_been_silent_for_longer_than_it_is_asked() {
+    let (mut told, _) = crate::captures::replica();
+    let at = |seconds| trunkline_core::Moment::from_boot(std::time::Duration::from_secs(seconds));
+    assert!(told.shown(at(5_000)).is_some());
+    let since = at(5_000);
+    told.view = told
+        .view
+        .unanswered(trunkline_core::follow::Trouble::TimedOut, since);
+    let patience = told.config.retry_timeout;
+    assert!(told.shown(since).is_some());
+    assert!(told.shown(since.after(patience)).is_none());
+}
