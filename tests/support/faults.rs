@@ -85,7 +85,7 @@ faults! {
     /// SIGKILL to the primary's postmaster, minded by our agent.
     OursPostgresqlKilled = "ours: primary's PostgreSQL killed",
     /// SIGKILL to our leading agent, which is started again within its lease.
-    OursAgentKilled = "ours: leading agent killed and back in time",
+    OursAgentKilled = "ours: leading agent killed, back in time",
     /// SIGKILL to our leading agent and its PostgreSQL at once.
     OursNodeKilled = "ours: leader's agent and PostgreSQL killed",
     /// SIGTERM to our leading agent.
