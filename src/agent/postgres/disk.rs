@@ -96,12 +96,6 @@ impl Changed {
             Self::No => other,
         }
     }
-
-    /// Whether it is.
-    #[must_use]
-    pub const fn is_changed(self) -> bool {
-        matches!(self, Self::Yes)
-    }
 }
 
 /// Who may read a file.

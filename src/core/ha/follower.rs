@@ -7,7 +7,7 @@ use super::standing::Server;
 use super::upkeep::{rest, slots};
 use super::{crash, diverged};
 use crate::MemberName;
-use crate::postgres::{DataDirectory, Upstream};
+use crate::postgres::DataDirectory;
 
 /// Decides while somebody else leads, with no job in flight.
 pub(super) fn decide(s: &Snapshot, leader: &MemberName) -> Decision {
@@ -53,11 +53,9 @@ fn misdirected(s: &Snapshot, leader: &MemberName) -> Option<Decision> {
     if wanted.is_none() && !s.me.tags.nostream() {
         return None;
     }
-    let same =
-        |a: &Upstream, b: &Upstream| (&a.host, a.port, &a.slot) == (&b.host, b.port, &b.slot);
     let right = match (follows, &wanted) {
         (None, None) => true,
-        (Some(follows), Some(wanted)) => same(follows, wanted),
+        (Some(follows), Some(wanted)) => follows.is_same_source(wanted),
         (Some(_), None) | (None, Some(_)) => false,
     };
     let job = Job::Follow(wanted);
