@@ -1,7 +1,7 @@
 //! The cluster of our own agents, each on a host that can be cut off, frozen and killed, and what its tests share.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -13,36 +13,19 @@ use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
 use trunkline_support::wait::until;
 
-use crate::shared::{BINARY, CLUSTER, STEADY};
+use crate::shared::{BINARY, STEADY};
+use crate::wire::{Shared, on_a_wire};
 
 /// The agent under test.
 pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_trunkline-agent");
 
-static OURS: Mutex<Option<(Wire, Stand)>> = Mutex::new(None);
+static OURS: Shared = Mutex::new(None);
 
 /// Runs `test` at the hub of a wire with a cluster of our agents on it, steady and with all its members up.
-///
-/// As with the other clusters a test that fails takes it along, and all tests take turns.
 pub(crate) fn on_our_cluster(
     test: impl AsyncFnOnce(&mut Stand, &Wire) -> Result<()> + Send,
 ) -> Result<()> {
-    let _turn = CLUSTER.blocking_lock();
-    let shared = OURS.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let (wire, stand) = match shared {
-        Some((wire, stand)) => (wire, Some(stand)),
-        None => (Wire::lay()?, None),
-    };
-    let stand = wire.run(async || {
-        let mut stand = match stand {
-            Some(stand) => stand,
-            None => Stand::start_on(Box::new(wire.clone()), settings()).await?,
-        };
-        stand.patroni.wait_steady(STEADY).await?;
-        test(&mut stand, &wire).await?;
-        Ok(stand)
-    })?;
-    *OURS.lock().unwrap_or_else(PoisonError::into_inner) = Some((wire, stand));
-    Ok(())
+    on_a_wire(&OURS, settings, test)
 }
 
 /// Shorter than Patroni allows.

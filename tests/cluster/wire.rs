@@ -13,7 +13,10 @@ use crate::shared::{CLUSTER, STEADY};
 /// A router gives up a member after three silent seconds; by then even a busy machine has told everybody.
 pub(crate) const GIVEN_UP: Duration = Duration::from_secs(10);
 
-static HOSTS: Mutex<Option<(Wire, Stand)>> = Mutex::new(None);
+/// A cluster on a wire that tests take turns with.
+pub(crate) type Shared = Mutex<Option<(Wire, Stand)>>;
+
+static HOSTS: Shared = Mutex::new(None);
 
 /// Runs `test` at the hub of a wire with a cluster on it, steady and with all its members up.
 ///
@@ -21,9 +24,18 @@ static HOSTS: Mutex<Option<(Wire, Stand)>> = Mutex::new(None);
 pub(crate) fn on_the_wire(
     test: impl AsyncFnOnce(&mut Stand, &Wire) -> Result<()> + Send,
 ) -> Result<()> {
+    on_a_wire(&HOSTS, settings, test)
+}
+
+/// The same with a cluster of these settings, kept in `shared` for the next test.
+pub(crate) fn on_a_wire(
+    shared: &Shared,
+    settings: impl FnOnce() -> Settings + Send,
+    test: impl AsyncFnOnce(&mut Stand, &Wire) -> Result<()> + Send,
+) -> Result<()> {
     let _turn = CLUSTER.blocking_lock();
-    let shared = HOSTS.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let (wire, stand) = match shared {
+    let kept = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let (wire, stand) = match kept {
         Some((wire, stand)) => (wire, Some(stand)),
         None => (Wire::lay()?, None),
     };
@@ -36,7 +48,7 @@ pub(crate) fn on_the_wire(
         test(&mut stand, &wire).await?;
         Ok(stand)
     })?;
-    *HOSTS.lock().unwrap_or_else(PoisonError::into_inner) = Some((wire, stand));
+    *shared.lock().unwrap_or_else(PoisonError::into_inner) = Some((wire, stand));
     Ok(())
 }
 

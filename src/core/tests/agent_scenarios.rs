@@ -15,44 +15,25 @@
 
 mod agent_scenarios_runner;
 mod agent_world;
-
-use std::fs;
-use std::path::{Path, PathBuf};
+mod scripts;
 
 use agent_scenarios_runner::reached::Reached;
 use agent_scenarios_runner::script;
 
+/// Where they are, in this crate.
+const FOLDER: &str = "tests/agent_scenarios";
+
 #[test]
 fn every_scenario_ends_as_it_is_written() {
-    let update = std::env::var("UPDATE").is_ok();
-    let mut wrong = Vec::new();
-    for (path, text) in scenarios() {
-        let name = path
-            .file_name()
-            .expect("a name")
-            .to_string_lossy()
-            .into_owned();
-        let played = script::play(&name, &text, &mut Reached::default());
-        if played.contains(script::PROBLEM) {
-            wrong.push(format!("{name}\n{played}"));
-        }
-        if update && played != text {
-            fs::write(&path, &played).expect("the scenario can be written");
-        } else if played != text {
-            wrong.push(format!("{name}\n{}", script::difference(&text, &played)));
-        }
-    }
-    assert!(
-        wrong.is_empty(),
-        "scenarios that ended otherwise:\n\n{}",
-        wrong.join("\n")
-    );
+    scripts::end_as_written(FOLDER, |name, text| {
+        script::play(name, text, &mut Reached::default())
+    });
 }
 
 #[test]
 fn every_action_job_and_reason_is_reached_by_a_scenario() {
     let mut reached = Reached::default();
-    for (path, text) in scenarios() {
+    for (path, text) in scripts::all(FOLDER) {
         let _ = script::play(&path.to_string_lossy(), &text, &mut reached);
     }
     let missing = reached.missing();
@@ -65,35 +46,5 @@ fn every_action_job_and_reason_is_reached_by_a_scenario() {
 
 #[test]
 fn the_name_of_a_scenario_is_a_sentence() {
-    for (path, _) in scenarios() {
-        let stem = path
-            .file_stem()
-            .expect("a name")
-            .to_string_lossy()
-            .into_owned();
-        let plain = stem
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        assert!(
-            plain && stem.split('_').count() >= 4,
-            "{stem} is no sentence"
-        );
-    }
-}
-
-/// Every scenario with its text, in the order of their names.
-fn scenarios() -> Vec<(PathBuf, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/agent_scenarios");
-    let mut paths: Vec<PathBuf> = fs::read_dir(&folder)
-        .expect("the folder of the scenarios")
-        .map(|entry| entry.expect("an entry of the folder").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
-        .collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "no scenario in {}", folder.display());
-    let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).expect("a scenario is text");
-        (path, text)
-    };
-    paths.into_iter().map(read).collect()
+    scripts::have_sentences_for_names(FOLDER);
 }

@@ -5,12 +5,10 @@ use std::fmt::Write as _;
 use super::reached::Reached;
 use super::{commands, report};
 use crate::agent_world::World;
+use crate::scripts::PROBLEM;
 
 /// What separates the commands of a block from the steps.
 const RULE: &str = "----";
-
-/// What a line begins with that says why a command could not be carried out.
-pub(crate) const PROBLEM: &str = "!!";
 
 /// Plays a script and returns it with what the agent decided.
 pub(crate) fn play(name: &str, text: &str, reached: &mut Reached) -> String {
@@ -44,26 +42,4 @@ pub(crate) fn play(name: &str, text: &str, reached: &mut Reached) -> String {
         }
     }
     played
-}
-
-/// The first place where two texts differ, with what stands around it.
-pub(crate) fn difference(expected: &str, played: &str) -> String {
-    let (expected, played): (Vec<_>, Vec<_>) =
-        (expected.lines().collect(), played.lines().collect());
-    let same = expected
-        .iter()
-        .zip(&played)
-        .take_while(|(a, b)| a == b)
-        .count();
-    let mut out = format!("  from line {} on:\n", same + 1);
-    for line in &expected[same.saturating_sub(8)..same] {
-        let _ = writeln!(out, "    {line}");
-    }
-    for line in expected.iter().skip(same).take(8) {
-        let _ = writeln!(out, "  - {line}");
-    }
-    for line in played.iter().skip(same).take(8) {
-        let _ = writeln!(out, "  + {line}");
-    }
-    out
 }

@@ -41,31 +41,3 @@ pub(crate) fn play(name: &str, text: &str, reached: &mut Reached) -> String {
     }
     played
 }
-
-/// The first place where two texts differ, with what stands around it.
-pub(crate) fn difference(expected: &str, played: &str) -> String {
-    let (expected, played): (Vec<_>, Vec<_>) =
-        (expected.lines().collect(), played.lines().collect());
-    let same = expected
-        .iter()
-        .zip(&played)
-        .take_while(|(a, b)| a == b)
-        .count();
-    let after = |lines: &[&str]| {
-        let end = lines.iter().skip(same).position(|line| line.is_empty());
-        end.map_or(lines.len(), |end| same + end)
-            .min(same + 12)
-            .max((same + 1).min(lines.len()))
-    };
-    let mut out = format!("  from line {} on:\n", same + 1);
-    for line in &expected[same.saturating_sub(8)..same.min(expected.len())] {
-        let _ = writeln!(out, "    {line}");
-    }
-    for line in &expected[same..after(&expected)] {
-        let _ = writeln!(out, "  - {line}");
-    }
-    for line in &played[same..after(&played)] {
-        let _ = writeln!(out, "  + {line}");
-    }
-    out
-}
