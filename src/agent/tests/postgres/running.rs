@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, getsid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio_util::sync::CancellationToken;
 use trunkline_agent::postgres::postmaster::{self, Found};
 use trunkline_agent::postgres::start::Started;
@@ -67,8 +67,10 @@ fn child_of_nobody() -> Result<()> {
         let process = processes::process(running.pid()).context("it does not run")?;
         let me = std::process::id();
         ensure!(process.parent != me, "it is our child");
-        let theirs = getsid(Pid::from_raw(i32::try_from(running.pid())?))?;
-        ensure!(theirs != getsid(None)?, "it is in our session");
+        ensure!(
+            session(running.pid())? != session(me)?,
+            "it is in our session"
+        );
         let environment = fs::read(format!("/proc/{}/environ", running.pid()))?;
         let text = String::from_utf8_lossy(&environment).into_owned();
         ensure!(!text.contains("PATRONI_"), "{text}");
@@ -76,6 +78,15 @@ fn child_of_nobody() -> Result<()> {
         ensure!(found.pid() == running.pid());
         Ok(())
     })
+}
+
+/// The number of a process's session, as the kernel writes it: 0 where its leader is outside of this pid namespace,
+/// which `getsid` cannot say.
+fn session(pid: u32) -> Result<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("no name")?;
+    let number = fields.split_ascii_whitespace().nth(3);
+    Ok(number.context("no session")?.parse()?)
 }
 
 fn exit_wakes() -> Result<()> {
