@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use trunkline_core::config::agent::Agent;
 use trunkline_core::ha::snapshot::Asked;
-use trunkline_core::ha::{self, Action, Decision, Job, Memory, Outcome, PeerWord, Snapshot};
+use trunkline_core::ha::{self, Action, Decision, Job, Me, Memory, Outcome, PeerWord, Snapshot};
 use trunkline_core::lease::{Acquisition, Keeping, Renewal, Written};
 use trunkline_core::postgres::DataDirectory;
+use trunkline_core::rest::Told;
 use trunkline_core::{MemberName, Moment};
 use trunkline_io::clock;
 use trunkline_io::shutdown::Tasks;
@@ -25,7 +26,6 @@ use crate::observe::Observer;
 use crate::peers::Peers;
 use crate::settings::InForce;
 use crate::spoken::Spoken;
-use crate::{me, told};
 
 /// More steps than this no cycle takes; one that does is a fault of ours, and the next begins a little later.
 const STEPS: usize = 64;
@@ -108,7 +108,7 @@ impl Cycle {
             let snapshot = self.look(&round).await;
             let decision = ha::decide(&snapshot);
             self.keep_configuration(&snapshot);
-            let told = told::from(&snapshot, decision.look_again, self.settings.dynamic());
+            let told = Told::of(&snapshot, decision.look_again, self.settings.dynamic());
             self.board.tell(told);
             self.spoken.decided(&snapshot, &decision);
             let outcome = self.act(&snapshot, &decision, &mut round).await;
@@ -178,7 +178,7 @@ impl Cycle {
         Snapshot {
             now: clock::now(),
             wall: clock::wall(),
-            me: me::from(
+            me: Me::of(
                 self.settings.agent(),
                 &settings,
                 self.settings.initial(),

@@ -8,14 +8,12 @@ mod cycle;
 pub mod dcs;
 mod instance;
 mod jobs;
-mod me;
 mod observe;
 mod peers;
 pub mod postgres;
 mod run;
 mod settings;
 mod spoken;
-mod told;
 pub mod validate;
 
 pub use run::{Failure, Start, run};

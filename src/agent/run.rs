@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use trunkline_core::config::agent::Agent;
 use trunkline_core::ha::Action;
 use trunkline_core::keys::Prefix;
+use trunkline_core::rest::Told;
 use trunkline_core::wire::member::ApiUrl;
 use trunkline_io::clock::{self, Alarm};
 use trunkline_io::etcd::Access;
@@ -22,7 +23,6 @@ use crate::dcs::{self, Dcs};
 use crate::instance;
 use crate::peers::Peers;
 use crate::settings::{InForce, Read};
-use crate::told;
 
 /// How long all tasks get to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -222,7 +222,7 @@ fn shared(
     tasks: &Tasks,
 ) -> Result<Arc<Shared>, Failure> {
     Ok(Arc::new(Shared {
-        board: Board::new(told::nothing(agent, settings.dynamic(), clock::now()))
+        board: Board::new(Told::nothing(agent, settings.dynamic(), clock::now()))
             .beside(dcs.views()),
         asker: Asker::start(instance::asker(agent, &settings.now()), tasks),
         wishes: Wishes::default(),

@@ -20,6 +20,7 @@ mod job;
 mod leader;
 mod lost;
 mod manual;
+pub mod me;
 pub mod member;
 pub mod memory;
 mod pause;
@@ -36,7 +37,8 @@ mod work;
 
 pub use action::{Action, Decision, Job, JobEnd, JobOutcome, Mode, Outcome, Stop, Write};
 pub use decide::{decide, settled};
+pub use me::Me;
 pub use memory::Memory;
 pub use reason::Reason;
-pub use snapshot::{InFlight, Me, PeerWord, Snapshot};
+pub use snapshot::{InFlight, PeerWord, Snapshot};
 pub use standing::{Holder, Server, Unbuilt};

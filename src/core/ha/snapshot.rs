@@ -1,19 +1,18 @@
 //! A decision's whole input.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::action::{Action, Job};
+use super::me::Me;
 use super::memory::Memory;
 use crate::cluster::ClusterView;
 pub use crate::election::PeerWord;
 use crate::follow::Trouble;
 use crate::lease::{Held, Lease, Renewal};
 use crate::postgres::{ControlData, DataDirectory, Database, HistoryFile, Postmaster, Silence};
-use crate::wire::member::{ApiUrl, ConnUrl, Tags};
-use crate::{MemberName, Moment, Observed, Scope, SystemId};
+use crate::{MemberName, Moment, Observed, SystemId};
 
 /// Everything a decision is made from.
 #[derive(Clone, Debug)]
@@ -57,49 +56,6 @@ pub struct Snapshot {
     pub ending: bool,
     /// What earlier decisions left behind.
     pub memory: Memory,
-}
-
-/// What the local configuration says of this member.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Me {
-    /// Its name.
-    pub name: MemberName,
-    /// The cluster.
-    pub scope: Scope,
-    /// Where PostgreSQL is reached by others; what goes into its key.
-    pub conn: ConnUrl,
-    /// Where its REST API is reached; what goes into its key.
-    pub api: ApiUrl,
-    /// `proxy_url`, where there is one.
-    pub proxy: Option<ConnUrl>,
-    /// The tags as configured.
-    pub tags: Tags,
-    /// Whether the configuration has what a new cluster is made of (a `bootstrap` section).
-    pub may_bootstrap: bool,
-    /// The dynamic configuration a new cluster begins with, or one is repaired with: compact JSON.
-    pub initial_config: String,
-    /// Whether `postgresql.use_pg_rewind` is on and the program is there.
-    pub may_rewind: bool,
-    /// `remove_data_directory_on_rewind_failure`.
-    pub wipe_on_rewind_failure: bool,
-    /// `remove_data_directory_on_diverged_timelines`.
-    pub wipe_on_divergence: bool,
-    /// Whether slots are used (`postgresql.use_slots`, dynamic).
-    pub use_slots: bool,
-    /// `primary_start_timeout`: how long a primary may take to start before somebody else is to take over.
-    pub primary_start_timeout: Duration,
-    /// `postgresql.pg_ctl_timeout`: how long a start is waited for before it counts as still going on.
-    pub start_timeout: Duration,
-    /// `check_timeline`.
-    pub check_timeline: bool,
-    /// `max_timelines_history`; all of them if zero.
-    pub max_timelines_history: usize,
-    /// `member_slots_ttl`; member slots only where they are used if zero.
-    pub member_slots_ttl: Duration,
-    /// Whether `watchdog.mode` is `required`, which this release cannot do.
-    pub watchdog_required: bool,
-    /// Names of parameters that wait for a restart, with the old and the new value as text.
-    pub pending_restart: BTreeMap<String, (String, String)>,
 }
 
 /// A job in flight.
