@@ -4,10 +4,13 @@ use std::fmt;
 
 use jiff::tz::TimeZone;
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{EnvFilter, reload};
+use tracing_subscriber::fmt::{self as lines, FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock;
 
@@ -27,68 +30,50 @@ pub enum Format {
 }
 
 /// The log of this process, to change its level while it is written.
-pub struct Log(Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>);
+#[derive(Debug)]
+pub struct Log(reload::Handle<Targets, Registry>);
 
 impl Log {
     /// Writes from `level` up from now on; `TRUNKLINE_LOG` in the environment wins here too.
     pub fn set_level(&self, level: &str) {
-        if let Err(error) = (self.0)(filter(level)) {
+        if let Err(error) = self.0.reload(filter(level)) {
             tracing::error!("the log's level stays as it was: {error}");
         }
     }
 }
 
-impl fmt::Debug for Log {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Log")
-    }
-}
-
-/// Starts logging at `level` (a tracing directive such as `info`); `TRUNKLINE_LOG` in the environment wins, for
+/// Starts logging at `level` (such as `info`); `TRUNKLINE_LOG` in the environment (`info,trunkline_io=debug`) wins, for
 /// the hour when one module has to be watched. A second call changes nothing.
 pub fn start(level: &str, format: Format) -> Log {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter(level))
+    let (filter, handle) = reload::Layer::new(filter(level));
+    let lines = lines::layer()
+        .with_ansi(false)
         .with_target(false)
         .with_writer(std::io::stderr);
-    let (started, log) = match format {
-        Format::Text => {
-            let lines = lines.with_ansi(false).with_filter_reloading();
-            let handle = lines.reload_handle();
-            let log = Log(Box::new(move |filter| handle.reload(filter)));
-            (lines.try_init(), log)
-        }
-        Format::Patroni => {
-            let line = PatroniLine::default();
-            let lines = lines
-                .with_ansi(false)
-                .event_format(line)
-                .with_filter_reloading();
-            let handle = lines.reload_handle();
-            let log = Log(Box::new(move |filter| handle.reload(filter)));
-            (lines.try_init(), log)
-        }
-        Format::Json => {
-            let lines = lines.json().flatten_event(true).with_filter_reloading();
-            let handle = lines.reload_handle();
-            let log = Log(Box::new(move |filter| handle.reload(filter)));
-            (lines.try_init(), log)
-        }
+    let lines = match format {
+        Format::Text => lines.boxed(),
+        Format::Patroni => lines.event_format(PatroniLine::default()).boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
     };
     // A second start is a test's; the first one's lines go on.
-    drop(started);
-    log
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init();
+    Log(handle)
 }
 
-fn filter(level: &str) -> EnvFilter {
-    std::env::var("TRUNKLINE_LOG")
-        .ok()
-        .and_then(|directives| EnvFilter::try_new(directives).ok())
-        .unwrap_or_else(|| {
-            EnvFilter::new(format!(
-                "warn,trunkline={level},trunkline_router={level},trunkline_agent={level},trunkline_io={level}"
-            ))
-        })
+fn filter(level: &str) -> Targets {
+    let ours = || {
+        format!(
+            "warn,trunkline={level},trunkline_router={level},trunkline_agent={level},trunkline_io={level}"
+        )
+    };
+    let wanted = std::env::var("TRUNKLINE_LOG").ok();
+    let wanted = wanted.and_then(|directives| directives.parse::<Targets>().ok());
+    wanted
+        .or_else(|| ours().parse().ok())
+        .unwrap_or_else(|| Targets::new().with_default(Level::INFO))
 }
 
 /// Writes lines in the shape of Patroni's.
