@@ -17,7 +17,9 @@ pub(crate) struct Spoken {
 impl Spoken {
     /// A step was decided.
     pub(crate) fn decided(&mut self, snapshot: &Snapshot, decision: &Decision) {
-        let sentence = decision.reason.to_string();
+        // Patroni's mark, which tools grep (contract 5.3).
+        let mark = if snapshot.is_paused() { "PAUSE: " } else { "" };
+        let sentence = format!("{mark}{}", decision.reason);
         match &decision.action {
             Action::Begin(job) if job.is_routine() => tracing::debug!("{sentence} ({job})"),
             Action::Begin(job) => tracing::info!("{sentence} ({job})"),

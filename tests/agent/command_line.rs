@@ -61,6 +61,14 @@ impl Stand {
         })
     }
 
+    /// Where it listens for questions.
+    fn rest(&self) -> Result<&str> {
+        let begins = self.text.split_once("restapi: {listen: '");
+        let (_, rest) = begins.context("no restapi")?;
+        let (rest, _) = rest.split_once('\'').context("no address")?;
+        Ok(rest)
+    }
+
     fn validate(&self, text: &str, more: &[&str]) -> Result<(Option<i32>, String)> {
         let path = self.folder.path().join("patroni.yml");
         std::fs::write(&path, text)?;
@@ -87,11 +95,7 @@ fn whatever_would_go_wrong_on_this_machine_is_a_line_of_the_validator() -> Resul
     let stand = Stand::new()?;
     let data = stand.folder.path().join("data");
     let closed = stand.network.free(3, 2379)?;
-    let (_, rest) = stand
-        .text
-        .split_once("restapi: {listen: '")
-        .context("no restapi")?;
-    let (rest, _) = rest.split_once('\'').context("no address")?;
+    let rest = stand.rest()?;
     let _owner = TcpListener::bind(rest)?;
     std::fs::create_dir(&data)?;
     std::fs::write(data.join("letter.txt"), "mine")?;
@@ -210,5 +214,19 @@ async fn the_files_of_our_own_patroni_nodes_are_understood_without_a_word() -> R
         ensure!(agent.name.as_str() == node.name());
         ensure!(Path::new(&agent.data_dir).is_absolute());
     }
+    Ok(())
+}
+
+#[test]
+fn an_agent_whose_port_is_taken_ends_before_it_has_seen_etcd() -> Result<()> {
+    // Its etcd takes connections and never answers.
+    let stand = Stand::new()?;
+    let rest = stand.rest()?;
+    let _owner = TcpListener::bind(rest)?;
+    let path = stand.folder.path().join("patroni.yml");
+    std::fs::write(&path, &stand.text)?;
+    let output = run(&[path.to_str().context("a path that is no text")?], &[])?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    ensure!(stderr(&output).contains(rest), "{output:?}");
     Ok(())
 }

@@ -16,6 +16,7 @@ mod agent_mixed;
 mod agent_node_killed;
 mod agent_node_vanishes;
 mod agent_patronictl;
+mod agent_paused;
 mod agent_postgresql_killed;
 mod agent_stopped;
 mod agent_switchover;
