@@ -105,7 +105,11 @@ impl Key {
             "history" => Self::History,
             "failsafe" => Self::Failsafe,
             _ => match relative.strip_prefix(MEMBERS) {
-                Some(name) if !name.is_empty() && !name.contains('/') => {
+                Some(name)
+                    if !name.is_empty()
+                        && !name.contains('/')
+                        && name.len() <= MemberName::LONGEST =>
+                {
                     Self::Member(MemberName::from(name))
                 }
                 Some(_) | None => Self::Other,
@@ -194,5 +198,9 @@ mod tests {
         ] {
             assert_eq!(demo().parse(foreign), Key::Other, "{foreign:?}");
         }
+        let longest = "a".repeat(MemberName::LONGEST);
+        let key = demo().key(&Key::Member(longest.as_str().into()));
+        assert_eq!(demo().parse(key.as_bytes()), Key::Member(longest.into()));
+        assert_eq!(demo().parse(format!("{key}a").as_bytes()), Key::Other);
     }
 }

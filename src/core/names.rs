@@ -48,6 +48,10 @@ text!(Scope);
 text!(MemberName);
 
 impl MemberName {
+    /// How long a name may be, in bytes. Patroni knows no limit, but nobody means a longer one, and it stands in every line
+    /// of the log.
+    pub const LONGEST: usize = 1024;
+
     /// Whether both name the same member where Patroni ignores case: in `/sync` (contract 1.2, sync).
     #[must_use]
     pub fn is_case_insensitively(&self, other: &str) -> bool {

@@ -33,6 +33,10 @@ const SWAP: Duration = Duration::from_millis(500);
 /// How long after one that was not made in time the next is tried.
 const SWAP_AGAIN: Duration = Duration::from_secs(5);
 
+/// How large an answer may be, in bytes. gRPC's own 4 MiB would be too few: whoever may write below the prefix can put
+/// 1.5 MiB into a key, and an agent that cannot list the rest any more loses its lock.
+const LARGEST: usize = 64 << 20;
+
 /// What a question needs: how long it may take, and which permission below the prefix.
 #[derive(Clone, Copy, Debug)]
 struct Need {
@@ -127,10 +131,11 @@ impl Endpoint {
 
     /// Lists all keys under `prefix`, linearizably.
     pub async fn list(&mut self, prefix: &Prefix) -> Outcome {
-        let listed = |mut client: Client| {
+        let listed = |client: Client| {
             let prefix = prefix.clone();
             async move {
                 let options = GetOptions::new().with_range(prefix.range_end());
+                let mut client = client.kv_client().max_decoding_message_size(LARGEST);
                 let answer = client.get(prefix.as_str(), Some(options)).await?;
                 let header = answer.header().map(header).ok_or_else(no_header)?;
                 Ok(Outcome::Listed(
@@ -177,9 +182,10 @@ impl Endpoint {
     /// # Errors
     /// [`Trouble`] when the endpoint cannot be reached or does not take the watch.
     pub async fn watch(&mut self, prefix: &Prefix, from: Revision) -> Result<Watch, Trouble> {
-        let taken = |mut client: Client| {
+        let taken = |client: Client| {
             let prefix = prefix.clone();
             async move {
+                let mut client = client.watch_client().max_decoding_message_size(LARGEST);
                 let options = WatchOptions::new()
                     .with_range(prefix.range_end())
                     .with_start_revision(from.0);

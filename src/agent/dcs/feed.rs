@@ -1,12 +1,14 @@
 //! etcd → view: has core's `follow` driven, shows what the answers and the agent's own writes add up to, and wakes
 //! the cycle when somebody else changed something it should look at.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use trunkline_core::cluster::ClusterView;
 use trunkline_core::follow::{Change, EndpointId, Follow, Header, Trouble};
 use trunkline_core::keys::Prefix;
+use trunkline_core::wire::Invalid;
 use trunkline_core::wire::config::DynamicConfig;
 use trunkline_core::{MemberName, Observed};
 use trunkline_io::clock;
@@ -15,6 +17,8 @@ use trunkline_io::shutdown::Tasks;
 
 /// How many words of the cycle's may wait to be taken in.
 const ORDERS: usize = 16;
+/// How many keys that make no sense are named at once.
+const NAMED: usize = 20;
 
 /// What is believed from etcd now.
 #[derive(Clone, Debug)]
@@ -67,6 +71,7 @@ pub(super) fn start(
         me,
         shown,
         wake,
+        senseless: BTreeMap::new(),
     }
     .run(orders);
     let end = tasks.ending().clone();
@@ -111,6 +116,8 @@ struct Worker {
     me: MemberName,
     shown: watch::Sender<Arc<Seen>>,
     wake: Arc<Notify>,
+    /// Keys whose values make no sense, as it was said of them.
+    senseless: BTreeMap<String, Invalid>,
 }
 
 impl Worker {
@@ -144,8 +151,9 @@ impl Worker {
         }
     }
 
-    fn show_and_wake(&self) {
+    fn show_and_wake(&mut self) {
         let seen = Arc::new(see(&self.drive));
+        self.name_what_makes_no_sense(&seen);
         let before = self.shown.send_replace(Arc::clone(&seen));
         let (before, now) = (&before.view, &seen.view);
         let news = match (before.value(), now.value()) {
@@ -157,6 +165,37 @@ impl Worker {
         if news || (before.fresh().is_none() && now.fresh().is_some()) {
             self.wake.notify_one();
         }
+    }
+}
+
+impl Worker {
+    /// Says of each key once that its value makes no sense, and once more when it makes none in another way.
+    fn name_what_makes_no_sense(&mut self, seen: &Seen) {
+        let Some((view, _)) = seen.view.fresh() else {
+            return;
+        };
+        let before = std::mem::take(&mut self.senseless);
+        self.senseless.extend(view.invalid.iter().cloned());
+        let news = self.senseless.iter();
+        let mut news = news.filter(|(key, cause)| before.get(*key) != Some(cause));
+        for (key, cause) in news.by_ref().take(NAMED) {
+            let (key, cause) = (short(key), short(&cause.to_string()));
+            // Whoever wrote the key may have put anything into its name.
+            tracing::warn!("etcd: {key:?} makes no sense and counts as not written: {cause}");
+        }
+        let more = news.count();
+        if more > 0 {
+            tracing::warn!("etcd: {more} more keys make no sense");
+        }
+    }
+}
+
+/// As much of it as a line of the log has room for.
+fn short(text: &str) -> String {
+    const ROOM: usize = 300;
+    match text.char_indices().nth(ROOM) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
     }
 }
 

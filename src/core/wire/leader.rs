@@ -35,4 +35,13 @@ mod tests {
         let why = Why::NotUtf8;
         assert_eq!(parse(b"pg-\xff"), Err(Invalid { what: WHAT, why }));
     }
+
+    #[test]
+    fn a_name_that_would_fill_the_log_is_none() {
+        let limit = MemberName::LONGEST;
+        assert!(parse(&vec![b'a'; limit]).is_ok());
+        let bytes = 1 << 20;
+        let why = Why::TooLong { bytes, limit };
+        assert_eq!(parse(&vec![b'a'; bytes]), Err(Invalid { what: WHAT, why }));
+    }
 }

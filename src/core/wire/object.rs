@@ -60,6 +60,10 @@ pub(super) fn lsn(value: &Value) -> Option<Lsn> {
 
 /// A member's name: what can stand as one level of a key.
 pub(super) fn member_name(what: &'static str, text: &str) -> Result<MemberName, Invalid> {
+    if text.len() > MemberName::LONGEST {
+        let (bytes, limit) = (text.len(), MemberName::LONGEST);
+        return Err(Why::TooLong { bytes, limit }.of(what));
+    }
     if text.is_empty() || text.contains('/') {
         return Err(Why::NotAName(text.to_owned()).of(what));
     }
