@@ -347,6 +347,16 @@ impl Store {
         Ok(())
     }
 
+    /// Writes any bytes under a key of any bytes, which hangs on nothing.
+    pub async fn put_bytes(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let shown = || format!("etcd: put {}", String::from_utf8_lossy(key));
+        self.client
+            .put(key, value, None)
+            .await
+            .with_context(shown)?;
+        Ok(())
+    }
+
     /// Reads a key.
     pub async fn get(&mut self, key: &str) -> Result<Option<String>> {
         let answer = self
@@ -396,11 +406,10 @@ impl Store {
     }
 
     /// Deletes a key.
-    pub async fn delete(&mut self, key: &str) -> Result<()> {
-        self.client
-            .delete(key, None)
-            .await
-            .with_context(|| format!("etcd: delete {key}"))?;
+    pub async fn delete(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
+        let key = key.as_ref();
+        let shown = || format!("etcd: delete {}", String::from_utf8_lossy(key));
+        self.client.delete(key, None).await.with_context(shown)?;
         Ok(())
     }
 

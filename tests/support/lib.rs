@@ -25,6 +25,7 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod router;
+pub mod small_disk;
 pub mod sockets;
 pub mod stand;
 pub mod vitals;

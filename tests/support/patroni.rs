@@ -225,11 +225,7 @@ impl Patroni {
         let mut asked = JoinSet::new();
         for node in &self.nodes {
             let address = node.rest();
-            let tls = self
-                .settings
-                .tls
-                .as_ref()
-                .map(|secured| secured.rest.clone());
+            let tls = self.rest_of(node).tls.cloned();
             asked.spawn(async move {
                 let tls = tls.as_ref();
                 http::Server { address, tls }.get_json("/cluster").await
@@ -245,12 +241,15 @@ impl Patroni {
         bail!("no node's REST API answers: {}", silent.join("; "))
     }
 
-    /// A node's REST API, for questions.
+    /// A node's REST API, for questions. Those of our own agents speak no TLS.
     #[must_use]
     pub fn rest_of(&self, node: &Node) -> http::Server<'_> {
+        let secured = self.settings.tls.as_ref();
         http::Server {
             address: node.rest(),
-            tls: self.settings.tls.as_ref().map(|secured| &secured.rest),
+            tls: secured
+                .filter(|_| *node.program() == Program::Patroni)
+                .map(|secured| &secured.rest),
         }
     }
 

@@ -327,7 +327,7 @@ impl Node {
         Ok(())
     }
 
-    /// Has Patroni meet etcd over TLS, and its own clients too, who have to show a certificate.
+    /// Has the node meet etcd over TLS, and Patroni its own clients too, who have to show a certificate.
     fn secure(&self, config: &mut Value, secured: &Secured) -> Result<()> {
         let owner = self.parts.account.as_ref();
         let folder = self.workdir.folder(&format!("{}-tls", self.name), owner)?;
@@ -340,11 +340,13 @@ impl Node {
         config["etcd3"]["cacert"] = json!(etcd.ca);
         config["etcd3"]["cert"] = json!(etcd.client.certificate);
         config["etcd3"]["key"] = json!(etcd.client.key);
-        let rest = &mut config["restapi"];
-        rest["certfile"] = json!(own.certificate);
-        rest["keyfile"] = json!(own.key);
-        rest["cafile"] = json!(etcd.ca);
-        rest["verify_client"] = json!("required");
+        if self.program == Program::Patroni {
+            let rest = &mut config["restapi"];
+            rest["certfile"] = json!(own.certificate);
+            rest["keyfile"] = json!(own.key);
+            rest["cafile"] = json!(etcd.ca);
+            rest["verify_client"] = json!("required");
+        }
         config["ctl"] = json!({
             "cacert": etcd.ca,
             "certfile": own.certificate,
