@@ -221,6 +221,28 @@ impl Etcd {
         anyhow::bail!("no member that answers is the leader {:x}", status.leader())
     }
 
+    /// Has a member lead: asked of the one that leads now, which hands over by itself.
+    pub async fn hand_lead_to(&mut self, index: usize) -> Result<()> {
+        let leader = self.leader().await?;
+        if leader == index {
+            return Ok(());
+        }
+        let member = |index: usize| self.members.get(index).context("no such etcd member");
+        let mut heir = self.store(member(index)?, None).await?;
+        let said = heir.client.status().await;
+        let said = said.with_context(|| format!("asking etcd member {index} for its status"))?;
+        let id = said.header().context("a status without a header")?;
+        let mut holder = self.store(member(leader)?, None).await?;
+        let asked = holder.client.move_leader(id.member_id()).await;
+        asked.with_context(|| format!("handing etcd's lead to member {index}"))?;
+        until("the etcd member leads", START, async || {
+            let leader = self.leader().await?;
+            anyhow::ensure!(leader == index, "member {leader} does");
+            Ok(())
+        })
+        .await
+    }
+
     fn launch(&mut self, index: usize) -> Result<()> {
         let cluster: Vec<String> = self
             .members
@@ -387,6 +409,22 @@ impl Store {
             .kvs()
             .first()
             .map(etcd_client::KeyValue::create_revision))
+    }
+
+    /// For how many whole seconds the lease behind a key lives on unless it is refreshed, as etcd says; none without
+    /// such a key, or where it has no lease.
+    pub async fn lease_left(&mut self, key: &str) -> Result<Option<i64>> {
+        let answer = self
+            .client
+            .get(key, None)
+            .await
+            .with_context(|| format!("etcd: get {key}"))?;
+        let lease = answer.kvs().first().map(etcd_client::KeyValue::lease);
+        let Some(lease) = lease.filter(|lease| *lease != 0) else {
+            return Ok(None);
+        };
+        let left = self.client.lease_time_to_live(lease, None).await;
+        Ok(Some(left.context("etcd: ask for a lease")?.ttl()))
     }
 
     /// Every key below `prefix` with its value.

@@ -1,6 +1,7 @@
 //! HAProxy with the settings Patroni's users give it, to compare figures with.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ impl HaProxy {
         network: &dyn Network,
         workdir: &Arc<WorkDir>,
     ) -> Result<Self> {
-        let program = on_path("haproxy").context("`make figures` installs HAProxy")?;
+        let program = program()?;
         let write = network.free(HOST, 5000)?;
         let file = workdir.path().join("haproxy.cfg");
         std::fs::write(&file, config(patroni, write))
@@ -70,6 +71,11 @@ impl HaProxy {
     pub fn write(&self) -> SocketAddr {
         self.write
     }
+}
+
+/// Where HAProxy is.
+pub fn program() -> Result<PathBuf> {
+    on_path("haproxy").context("`make figures` installs HAProxy")
 }
 
 /// Timeouts, checks and `on-marked-down` as in the HAProxy template Patroni ships.

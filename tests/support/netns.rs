@@ -14,7 +14,9 @@ use rustix::process::Signal;
 
 use crate::network::{Network, Place};
 
+mod machines;
 mod namespace;
+pub use machines::Machines;
 pub use namespace::Namespace;
 
 /// Private, and in nobody's way: every wire has the same, in namespaces of its own.

@@ -67,14 +67,18 @@ impl Stand {
 
     /// Starts three etcd members and the nodes, and does not wait for these.
     pub async fn begin(settings: Settings) -> Result<Self> {
-        let (parts, workdir) = (Parts::find()?, Arc::new(WorkDir::new()?));
-        let network: Box<dyn Network> = Box::new(Loopback::lease()?);
-        let etcd = Etcd::start(3, &parts, &*network, &workdir).await?;
-        let mut patroni =
-            Patroni::prepare(settings, &etcd.endpoints(), &parts, &*network, &workdir)?;
-        for node in patroni.nodes_mut() {
+        let mut stand = Self::prepare_on(Box::new(Loopback::lease()?), settings).await?;
+        for node in stand.patroni.nodes_mut() {
             node.start()?;
         }
+        Ok(stand)
+    }
+
+    /// Starts three etcd members on a network of the caller's, and none of the nodes.
+    pub async fn prepare_on(network: Box<dyn Network>, settings: Settings) -> Result<Self> {
+        let (parts, workdir) = (Parts::find()?, Arc::new(WorkDir::new()?));
+        let etcd = Etcd::start(3, &parts, &*network, &workdir).await?;
+        let patroni = Patroni::prepare(settings, &etcd.endpoints(), &parts, &*network, &workdir)?;
         Ok(Self {
             patroni,
             etcd,

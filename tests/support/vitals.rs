@@ -41,6 +41,32 @@ impl Vitals {
     }
 }
 
+/// How a process lies in memory, in KiB; pages of its program are counted, whoever else maps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Everything that is resident.
+    pub resident_kib: u64,
+    /// The same with each shared page divided by those who share it.
+    pub proportional_kib: u64,
+    /// What nobody shares.
+    pub private_kib: u64,
+}
+
+impl Memory {
+    /// Looks at process `pid`.
+    pub fn of(pid: u32) -> Result<Self> {
+        let path = format!("/proc/{pid}/smaps_rollup");
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let kib =
+            |name: &str| kib(&text, name).with_context(|| format!("{path} does not tell {name:?}"));
+        Ok(Self {
+            resident_kib: kib("Rss:")?,
+            proportional_kib: kib("Pss:")?,
+            private_kib: kib("Private_Clean:")? + kib("Private_Dirty:")?,
+        })
+    }
+}
+
 fn descriptors(process: &Path) -> Result<(usize, usize)> {
     let (mut all, mut pipe_ends) = (0, 0);
     for entry in fs::read_dir(process.join("fd"))? {
@@ -55,11 +81,13 @@ fn descriptors(process: &Path) -> Result<(usize, usize)> {
 
 fn memory_kib(process: &Path) -> Result<u64> {
     let status = fs::read_to_string(process.join("status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"));
-    let kib = line.and_then(|line| line.split_whitespace().next());
-    Ok(kib.context("no RssAnon")?.parse()?)
+    kib(&status, "RssAnon:").context("no RssAnon")
+}
+
+/// The number on the line that begins with `name`.
+fn kib(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line?.split_whitespace().next()?.parse().ok()
 }
 
 fn processor(process: &Path) -> Result<Duration> {
@@ -108,5 +136,9 @@ mod tests {
         assert!(rounds > 0 && now.threads > 0);
         let grown = now.memory_kib.saturating_sub(before.memory_kib);
         assert!(grown > 32 << 10, "{grown} KiB");
+        let whole = Memory::of(us).unwrap();
+        assert!(whole.private_kib > 64 << 10, "{whole:?}");
+        assert!(whole.resident_kib >= whole.proportional_kib, "{whole:?}");
+        assert!(whole.proportional_kib >= whole.private_kib, "{whole:?}");
     }
 }

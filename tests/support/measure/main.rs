@@ -15,6 +15,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod backend;
+mod failovers;
 mod idle;
 mod kill;
 mod killed;
@@ -93,6 +94,8 @@ enum Figure {
         #[arg(long)]
         listen: SocketAddr,
     },
+    /// What mishaps cost clients of our agents and router, and of Patroni and HAProxy (needs root).
+    Failovers(failovers::Plan),
     /// What a router costs that has nothing to do.
     Idle {
         /// Seconds to watch it for.
@@ -125,6 +128,7 @@ async fn measure(arguments: Arguments) -> Result<()> {
         Figure::Killed { runs, writers } => killed::measure(&arguments.router, runs, writers).await,
         Figure::Vanished { runs } => vanished::measure(&arguments.router, runs),
         Figure::Kill { flips, sessions } => kill::measure(&arguments.router, flips, sessions).await,
+        Figure::Failovers(plan) => failovers::measure(&arguments.router, &plan),
         Figure::Backend { listen } => backend::serve(listen),
         Figure::Idle { seconds } => idle::measure(&arguments.router, seconds).await,
     }
