@@ -13,7 +13,7 @@ FAULTS = $(TARGET)/tmp/faults
 OPEN_FILES := ulimit -Sn $$(ulimit -Hn)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak mutants lint figures bench audit
+.PHONY: help demo test soak mutants lint figures failovers bench audit
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -58,6 +58,15 @@ figures: ## what the README claims, measured here beside libpq and HAProxy (abou
 	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline starts
 	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline idle
 	$(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline kill
+
+# The table is left in the target folder, the logs of each run beside it. ARGS=... is for whatever else the program takes
+# (--events switchover --runs 9).
+failovers: ## what mishaps cost: our agents and router, then Patroni and HAProxy, in one run (fifteen minutes; needs root)
+	@$(SETUP) --figures
+	cargo build --release --package trunkline --bin trunkline --bin trunkline-agent --package trunkline-support --bin trunkline-measure
+	@rm -rf $(TARGET)/failovers
+	@exec $(TARGET)/release/trunkline-measure --router $(TARGET)/release/trunkline failovers \
+		--agent $(TARGET)/release/trunkline-agent --table $(TARGET)/failovers.md --logs $(TARGET)/failovers $(ARGS)
 
 # FULL=1 adds the long list, HAPROXY=/path another HAProxy, ONLY=rt16,bulk leaves out the rest, ROUNDS=9 takes more
 # time, JSON=file keeps every round, ARGS=... is for whatever else the program takes (trunkline-bench --help).

@@ -33,6 +33,9 @@ pub(crate) struct Plan {
     /// Where the table is written to.
     #[arg(long, default_value = "target/failovers.md")]
     table: PathBuf,
+    /// The folder where the logs of each run are left; of a failed one too.
+    #[arg(long)]
+    logs: Option<PathBuf>,
     /// Who is measured, in this order.
     #[arg(
         long,
@@ -65,6 +68,7 @@ pub(crate) fn measure(router: &Path, plan: &Plan) -> Result<()> {
             router: router.to_owned(),
             agent: plan.agent.clone(),
             writers: plan.writers,
+            logs: plan.logs.clone(),
             kept: None,
         };
         for event in
@@ -109,6 +113,7 @@ struct Lab {
     router: PathBuf,
     agent: PathBuf,
     writers: usize,
+    logs: Option<PathBuf>,
     kept: Option<(Wire, Bench)>,
 }
 
@@ -125,20 +130,17 @@ impl Lab {
             None => (Wire::lay()?, None),
         };
         let (run, bench) = wire.run(async || {
-            let measured = async {
-                let mut bench = match bench {
-                    Some(bench) => bench,
-                    None => Bench::prepare(&wire, &*self, settings.clone()).await?,
-                };
-                if !event.needs_a_fresh_cluster() {
-                    bench.steady().await?;
-                }
-                let name = format!("{event:?}-{number}").to_lowercase();
-                let run = event.happen(&mut bench, &name).await?;
-                Ok((run, bench))
+            let mut bench = match bench {
+                Some(bench) => bench,
+                None => Bench::prepare(&wire, &*self, settings.clone()).await?,
             };
-            let in_time = tokio::time::timeout(LONGEST, measured).await;
-            in_time.with_context(|| format!("not over after {LONGEST:?}"))?
+            let name = format!("{event:?}-{number}").to_lowercase();
+            let over = tokio::time::timeout(LONGEST, bench.undergo(event, &name)).await;
+            if let Some(folder) = &self.logs {
+                bench.keep_logs(&folder.join(format!("{}-{name}", self.system.name())))?;
+            }
+            let run = over.with_context(|| format!("not over after {LONGEST:?}"))??;
+            Ok((run, bench))
         })?;
         self.kept = Some((wire, bench));
         Ok(run)

@@ -1,7 +1,7 @@
 //! A cluster of one of the two systems on a wire of its own, with the way in that goes with it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -15,6 +15,8 @@ use trunkline_support::stand::Stand;
 use trunkline_support::writer::{self, Crew, Tls, Writers};
 
 use super::Lab;
+use super::event::Event;
+use super::table::Run;
 
 /// Anything a cluster gets over by itself is over by then.
 pub(super) const STEADY: Duration = Duration::from_secs(60);
@@ -74,6 +76,30 @@ impl Bench {
     /// Whether its cluster has this lease.
     pub(super) fn has(&self, settings: &Settings) -> bool {
         self.stand.patroni.settings().ttl == settings.ttl
+    }
+
+    /// Lets `event` happen to it, steady before that unless the event asks for empty directories.
+    pub(super) async fn undergo(&mut self, event: Event, name: &str) -> Result<Run> {
+        if !event.needs_a_fresh_cluster() {
+            self.steady().await?;
+        }
+        event.happen(self, name).await
+    }
+
+    /// Copies what everybody has logged so far.
+    pub(super) fn keep_logs(&self, folder: &Path) -> Result<()> {
+        let copied = std::fs::create_dir_all(folder).and_then(|()| {
+            for entry in std::fs::read_dir(self.stand.workdir.path())? {
+                let log = entry?.path();
+                if let Some(name) = log.file_name()
+                    && log.extension().is_some_and(|kind| kind == "log")
+                {
+                    std::fs::copy(&log, folder.join(name))?;
+                }
+            }
+            Ok(())
+        });
+        copied.with_context(|| format!("leaving logs in {}", folder.display()))
     }
 
     /// Starts what does not run, waits until everybody streams and the way in leads to the primary, and says who that

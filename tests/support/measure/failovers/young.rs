@@ -10,9 +10,11 @@ use trunkline_support::wait::until;
 use trunkline_support::writer;
 
 use super::bench::{Bench, STEADY};
-use super::faults::{CALM, over};
+use super::faults::over;
 use super::table::Run;
 
+/// Rows that a switchover may lose.
+const FIRST_ROWS: Duration = Duration::from_secs(1);
 /// One look at a node that may not be up yet.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -50,15 +52,16 @@ pub(super) async fn switchover(bench: &mut Bench, name: &str) -> Result<Run> {
     let nodes = bench.stand.patroni.nodes_mut();
     let began = Instant::now();
     nodes.iter_mut().try_for_each(Node::start)?;
+    // The way in comes up beside the cluster: what is asked is asked as early as can be.
+    bench.open().await?;
     let leader = until("somebody leads", STEADY, async || {
         let leader = bench.stand.patroni.leader().await?;
         writer::prepare(bench.stand.patroni.node(&leader)?.postgresql()).await?;
         Ok(leader)
     })
     .await?;
-    bench.open().await?;
     let mut writers = bench.writers(name).await?;
-    writers.write_for(CALM).await?;
+    writers.write_for(FIRST_ROWS).await?;
 
     let candidate = until("another member runs", STEADY, async || {
         let runs = |seen: &Seen| {
