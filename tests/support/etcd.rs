@@ -2,7 +2,7 @@
 //!
 //! Only flags that both Debian's etcd 3.4 and 3.5 know.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -219,6 +219,18 @@ impl Etcd {
             }
         }
         anyhow::bail!("no member that answers is the leader {:x}", status.leader())
+    }
+
+    /// Has the member on that machine lead, or one elsewhere.
+    pub async fn have_lead(&mut self, machine: IpAddr, on_it: bool) -> Result<()> {
+        let is_wanted = |member: &Member| (member.client.ip() == machine) == on_it;
+        let leader = self.leader().await?;
+        if self.members.get(leader).is_some_and(is_wanted) {
+            return Ok(());
+        }
+        let wanted = self.members.iter().position(is_wanted);
+        let wanted = wanted.context("there is no such etcd member")?;
+        Box::pin(self.hand_lead_to(wanted)).await
     }
 
     /// Has a member lead: asked of the one that leads now, which hands over by itself.

@@ -17,6 +17,7 @@ use trunkline_support::router::{self, Ports, Router};
 use trunkline_support::stand::Stand;
 
 mod check;
+mod vanished;
 mod view;
 
 /// Shows a trunkline binary before a real cluster: three etcd members and three nodes.
@@ -76,7 +77,12 @@ async fn demo(arguments: &Arguments) -> Result<Verdict> {
     };
     let mut router = start_router(&arguments.router, ports, &stand).await?;
     if arguments.check {
-        return check::run(&mut stand, &mut router).await;
+        let mut faults = check::run(&mut stand, &mut router).await?;
+        drop((router, stand));
+        if let Some(agent) = &arguments.agent {
+            faults.extend(vanished::run(&arguments.router, agent).await?);
+        }
+        return Ok(check::verdict(&faults));
     }
     view::things_to_try(&stand, &router)?;
     view::watch(&mut router, std::io::stdout().is_terminal()).await

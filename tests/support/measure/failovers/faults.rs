@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use trunkline_support::netns::Cut;
 use trunkline_support::wait::until;
 use trunkline_support::writer::{self, Writers};
@@ -75,15 +75,7 @@ pub(super) async fn node_killed(bench: &mut Bench, name: &str) -> Result<Run> {
 pub(super) async fn vanished(bench: &mut Bench, name: &str, etcd_leads: bool) -> Result<Run> {
     let leader = bench.stand.patroni.leader().await?;
     let host = bench.stand.patroni.node(&leader)?.host();
-    let members = bench.stand.etcd.endpoints();
-    let is_on_it = |index: &usize| members[*index].ip() == host;
-    let mut indices = 0..members.len();
-    let wanted = indices.find(|index| is_on_it(index) == etcd_leads);
-    let wanted = wanted.context("there is no such etcd member")?;
-    let steward = bench.stand.etcd.leader().await?;
-    if is_on_it(&steward) != etcd_leads {
-        Box::pin(bench.stand.etcd.hand_lead_to(wanted)).await?;
-    }
+    bench.stand.etcd.have_lead(host, etcd_leads).await?;
     let mut store = bench.stand.etcd.client().await?;
     let writers = writing(bench, name).await?;
     let left = bench.lease_left(&mut store).await?;
