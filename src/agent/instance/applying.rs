@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use trunkline_core::ha::{JobOutcome, Mode};
 use trunkline_core::postgres::compare::{self, Context, Kind, Setting};
-use trunkline_core::postgres::{DataDirectory, Upstream};
+use trunkline_core::postgres::{DataDirectory, Silence, Upstream};
 use trunkline_core::slots::SlotChange;
 use trunkline_io::clock;
 
@@ -61,9 +62,11 @@ impl Instance {
         }
         let by = clock::now().after(PATIENCE);
         let target = self.target(&settings);
-        let mut session = Session::open(&target, "Patroni heartbeat", "", by)
-            .await
-            .map_err(failed("connecting to PostgreSQL"))?;
+        let opened = Session::open(&target, "Patroni heartbeat", "", by).await;
+        if matches!(opened, Err(Silence::Starting)) {
+            return self.reload_unasked();
+        }
+        let mut session = opened.map_err(failed("connecting to PostgreSQL"))?;
         session
             .run("SELECT pg_catalog.pg_reload_conf()", by)
             .await
@@ -77,6 +80,18 @@ impl Instance {
         state.pending_restart = difference.restart;
         state.applied = Some(settings);
         Ok(())
+    }
+
+    /// Has a PostgreSQL that takes no connections yet read its configuration: one that waits for a leader's log may wait
+    /// for ever otherwise. What waits for a restart is looked up when it answers.
+    fn reload_unasked(&self) -> Result<(), Unfinished> {
+        let gone = || Unfinished::Failed("PostgreSQL is gone".to_owned());
+        let running = self.still_running(None)?.ok_or_else(gone)?;
+        running.signal(Signal::HUP).map_err(|error| {
+            Unfinished::Failed(format!(
+                "telling PostgreSQL to read its configuration: {error}"
+            ))
+        })
     }
 
     /// Creates, drops and advances slots.
@@ -98,9 +113,7 @@ impl Instance {
 }
 
 /// What was being done when PostgreSQL fell silent.
-pub(super) fn failed(
-    what: &'static str,
-) -> impl Fn(trunkline_core::postgres::Silence) -> Unfinished {
+pub(super) fn failed(what: &'static str) -> impl Fn(Silence) -> Unfinished {
     move |silence| Unfinished::Failed(format!("{what}: {silence}"))
 }
 

@@ -9,7 +9,7 @@ use super::handover::{self, Takers};
 use super::reason::Reason;
 use super::snapshot::Snapshot;
 use super::upkeep::rest;
-use crate::postgres::{ControlData, ControlState, DataDirectory, Database};
+use crate::postgres::{ControlData, ControlState, DataDirectory, Database, Upstream};
 use crate::{MemberName, Observed};
 
 /// The fastest one process replays a log, in bytes a second: what takes longer than a start may take at this rate
@@ -17,6 +17,8 @@ use crate::{MemberName, Observed};
 const FASTEST_REPLAY: u64 = 400 * 1024 * 1024;
 /// A leader that let go waits so long for its successor before it starts on its own.
 const SUCCESSION: Duration = Duration::from_secs(5);
+/// An ordinary standby takes connections sooner than this after it was started.
+const SOON: Duration = Duration::from_secs(5);
 
 /// With the lock: it is restarted at once, or the lock is given to somebody who is faster.
 pub(super) fn leader(s: &Snapshot, control: Option<&ControlData>) -> Decision {
@@ -47,7 +49,7 @@ pub(super) fn leader(s: &Snapshot, control: Option<&ControlData>) -> Decision {
     }
     // Without word from etcd this long, a primary would have to stop again at once.
     if s.certain().is_some_and(|held| s.now >= held.demote_at()) {
-        let start = Job::Start(Mode::Standby(None), s.me.start_timeout);
+        let start = as_standby(s, None);
         return Decision::now(s, Action::Begin(start), Reason::StartingReadOnly);
     }
     if led {
@@ -57,8 +59,14 @@ pub(super) fn leader(s: &Snapshot, control: Option<&ControlData>) -> Decision {
         );
         return Decision::now(s, Action::Begin(start), Reason::RestartingPrimary);
     }
-    let start = Job::Start(Mode::Standby(None), s.me.start_timeout);
+    let start = as_standby(s, None);
     Decision::now(s, Action::Begin(start), Reason::StartingWithLock)
+}
+
+/// Starts a standby of `upstream`, or of nobody. However long it recovers, it is soon looked after again: it may wait for
+/// what only the next leader has.
+pub(super) fn as_standby(s: &Snapshot, upstream: Option<Upstream>) -> Job {
+    Job::Start(Mode::Standby(upstream), s.me.start_timeout.min(SOON))
 }
 
 /// What a postmaster that ended by itself left behind may go on acknowledging writes of whoever does not wait for each
@@ -91,7 +99,7 @@ pub(super) fn follower(s: &Snapshot, leader: Option<&MemberName>) -> Decision {
         Some(leader) => s.to_follow(leader),
         None => s.followed(),
     };
-    let start = Job::Start(Mode::Standby(upstream), s.me.start_timeout);
+    let start = as_standby(s, upstream);
     if let Some(again) = s.backs_off(&start).filter(|again| s.now < *again) {
         return rest(s, Reason::FailedToStart).by(again);
     }

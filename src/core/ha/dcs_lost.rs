@@ -3,12 +3,12 @@
 //! Not knowing is not losing: a lock that is certain is certain until its lease could end, and only then, so much
 //! earlier as a stop takes, PostgreSQL gives way. What needs no etcd goes on as ever.
 
-use super::action::{Action, Decision, Job, Mode, Stop};
+use super::action::{Action, Decision, Job, Stop};
 use super::memory::Bootstrap;
 use super::reason::{Demotion, Reason};
 use super::snapshot::Snapshot;
 use super::standing::{Holder, Server};
-use super::upkeep;
+use super::{crash, upkeep};
 use crate::{Moment, Observed};
 
 /// Decides while etcd is silent; `None` where that makes no difference.
@@ -73,7 +73,7 @@ fn stop(s: &Snapshot, deadline: Moment) -> Decision {
 
 /// Who leads is not known.
 fn without_a_view(s: &Snapshot) -> Decision {
-    let start = Job::Start(Mode::Standby(s.followed()), s.me.start_timeout);
+    let start = crash::as_standby(s, s.followed());
     match s.server() {
         // Read-only and on its own, so that it can be read from; of no data that may be another cluster's (A5).
         Server::Down(_)
