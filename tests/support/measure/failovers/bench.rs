@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use trunkline_support::etcd::Store;
 use trunkline_support::haproxy::HaProxy;
 use trunkline_support::netns::{Machines, Wire};
 use trunkline_support::patroni::Settings;
+use trunkline_support::postgres::Sql;
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
+use trunkline_support::wait::until;
 use trunkline_support::writer::{self, Crew, Tls, Writers};
 
 use super::Lab;
@@ -20,6 +22,9 @@ use super::table::Run;
 
 /// Anything a cluster gets over by itself is over by then.
 pub(super) const STEADY: Duration = Duration::from_secs(60);
+
+/// One look at a node that may not be up yet.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -102,13 +107,29 @@ impl Bench {
         copied.with_context(|| format!("leaving logs in {}", folder.display()))
     }
 
-    /// Starts what does not run, waits until everybody streams and the way in leads to the primary, and says who that
-    /// is. There is a table to write to then.
-    pub(super) async fn steady(&mut self) -> Result<String> {
-        let leader = self.stand.patroni.wait_steady(STEADY).await?;
-        writer::prepare(self.stand.patroni.node(&leader)?.postgresql()).await?;
-        self.open().await?;
-        Ok(leader)
+    /// Starts what does not run, and waits until everybody streams, there is a table to write to, and the way in leads
+    /// to the primary.
+    async fn steady(&mut self) -> Result<()> {
+        let patroni = &mut self.stand.patroni;
+        let servers: Vec<_> = patroni
+            .nodes()
+            .iter()
+            .map(|node| node.postgresql())
+            .collect();
+        // What members say of themselves may be a round of their loop old.
+        until(
+            "the cluster is steady, and PostgreSQL says so too",
+            STEADY,
+            async || {
+                let leader = patroni.wait_steady(STEADY).await?;
+                writer::prepare(patroni.node(&leader)?.postgresql()).await?;
+                let streaming = streaming(&servers).await?;
+                ensure!(streaming + 1 == servers.len(), "{streaming} stream");
+                Ok(())
+            },
+        )
+        .await?;
+        self.open().await
     }
 
     /// Has a way in that leads to the primary.
@@ -160,10 +181,23 @@ impl Bench {
         Writers::start(name, &[self.address()?], crew, parts, workdir).await
     }
 
-    /// What is left of the lease behind the lock, in seconds; asked of etcd, so not while it is in trouble.
+    /// What is left of the lease behind the lock, in whole seconds, rounded down; asked of etcd, so not while it is in trouble.
     pub(super) async fn lease_left(&self, store: &mut Store) -> Result<i64> {
         let key = format!("/service/{}/leader", self.stand.patroni.settings().scope);
         let left = store.lease_left(&key).await?;
         left.context("nobody holds the lock")
     }
+}
+
+/// How many of `servers` are standbys that stream. Who takes no connections does not.
+pub(super) async fn streaming(servers: &[SocketAddr]) -> Result<usize> {
+    let mut streaming = 0;
+    for server in servers {
+        if let Ok(sql) = Sql::connect(*server, LOOK).await {
+            let receives =
+                "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')";
+            streaming += usize::from(sql.one::<bool>(receives).await?);
+        }
+    }
+    Ok(streaming)
 }

@@ -39,7 +39,7 @@ impl Event {
     /// What the table calls it.
     pub(super) const fn words(self) -> &'static str {
         match self {
-            Self::Young => "switchover of a cluster that was hardly made",
+            Self::Young => "switchover as soon as a replica of a new cluster runs",
             Self::Bootstrap => "three nodes from nothing: until both replicas stream",
             Self::Idle => "an agent's memory, threads and processor time at rest",
             Self::Switchover => "planned switchover",
@@ -129,7 +129,7 @@ impl Event {
     /// Lets it happen, and says what it cost.
     pub(super) async fn happen(self, bench: &mut Bench, name: &str) -> Result<Run> {
         match self {
-            Self::Young => young::switchover(bench, name).await,
+            Self::Young => young::switchover(bench).await,
             Self::Bootstrap => young::from_nothing(bench).await,
             Self::Idle => rest::look(bench).await,
             Self::Switchover => faults::switchover(bench, name).await,

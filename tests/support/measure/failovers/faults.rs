@@ -11,7 +11,7 @@ use super::bench::{Bench, STEADY};
 use super::table::Run;
 
 /// Writing on both sides of what happens.
-pub(super) const CALM: Duration = Duration::from_secs(2);
+const CALM: Duration = Duration::from_secs(2);
 /// As the service's unit has it.
 const RESTART: Duration = Duration::from_secs(1);
 /// A lease, and the round of the loop in which it is refreshed.
@@ -20,12 +20,8 @@ const REFRESHED: Duration = Duration::from_secs(45);
 pub(super) async fn switchover(bench: &mut Bench, name: &str) -> Result<Run> {
     let candidate = bench.stand.patroni.candidate().await?;
     let writers = writing(bench, name).await?;
-    let answered = bench.stand.patroni.switchover(&candidate).await?;
-    let run = over(bench, writers).await?;
-    Ok(run.with(format!(
-        "POST /switchover answered after {:.2} s",
-        answered.as_secs_f64()
-    )))
+    bench.stand.patroni.switchover(&candidate).await?;
+    over(bench, writers).await
 }
 
 pub(super) async fn postgresql_killed(bench: &mut Bench, name: &str) -> Result<Run> {
@@ -55,7 +51,7 @@ pub(super) async fn agent_killed(bench: &mut Bench, name: &str) -> Result<Run> {
     let run = over(bench, writers).await?;
     let leads = bench.stand.patroni.leader().await?;
     ensure!(leads == leader, "{leads} leads instead of {leader}");
-    Ok(run)
+    Ok(run.with_sessions_cut())
 }
 
 pub(super) async fn node_killed(bench: &mut Bench, name: &str) -> Result<Run> {
@@ -68,7 +64,7 @@ pub(super) async fn node_killed(bench: &mut Bench, name: &str) -> Result<Run> {
     node.kill_agent()?;
     node.kill_postgresql()?;
     let run = over(bench, writers).await?;
-    Ok(run.with(format!("lease left {left} s")))
+    Ok(run.with(left_then(left)))
 }
 
 /// The leader's machine is cut off, with the member of etcd on it, which leads or follows.
@@ -82,7 +78,12 @@ pub(super) async fn vanished(bench: &mut Bench, name: &str, etcd_leads: bool) ->
     let cut: Cut = bench.wire.silence(host)?;
     let run = over(bench, writers).await;
     cut.mend()?;
-    Ok(run?.with(format!("lease left {left} s")))
+    Ok(run?.with(left_then(left)))
+}
+
+/// etcd tells whole seconds and leaves out the rest.
+fn left_then(left: i64) -> String {
+    format!("{left} to {} s of the lease were left", left + 1)
 }
 
 /// Writers that have written for a while.

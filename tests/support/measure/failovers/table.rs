@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::iter::Sum;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -18,19 +19,25 @@ use crate::median;
 /// What happened once.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    seconds: Option<f64>,
-    /// What clients suffered besides waiting, with how often.
-    counts: Vec<(&'static str, u64)>,
+    /// How long it took, and parts of that which have a name.
+    seconds: Vec<(&'static str, f64)>,
+    clients: Option<Clients>,
     notes: Vec<String>,
+}
+
+/// What clients suffered besides waiting.
+#[derive(Debug, Default, Clone, Copy)]
+struct Clients {
+    sessions_cut: u64,
+    logins_refused: u64,
+    read_only: u64,
+    rows_lost: u64,
 }
 
 impl Run {
     /// Something took so long, and no client was there.
     pub(super) fn took(time: Duration) -> Self {
-        Self {
-            seconds: Some(time.as_secs_f64()),
-            ..Self::default()
-        }
+        Self::default().part("", time)
     }
 
     /// There is no time to tell.
@@ -40,37 +47,72 @@ impl Run {
 
     /// What the writers saw.
     pub(super) fn suffered(report: &Report, lost: usize) -> Self {
+        let clients = Clients {
+            sessions_cut: report.breaks.values().sum(),
+            logins_refused: report.logins_refused(),
+            read_only: report.read_only,
+            rows_lost: lost as u64,
+        };
         Self {
-            seconds: Some(report.outage_ms / 1_000.0),
-            counts: vec![
-                ("sessions cut", report.breaks.values().sum()),
-                ("logins refused", report.logins_refused()),
-                ("writes refused as read-only", report.read_only),
-                ("rows lost", lost as u64),
-            ],
-            notes: Vec::new(),
+            clients: Some(clients),
+            ..Self::took(Duration::from_secs_f64(report.outage_ms / 1_000.0))
         }
+    }
+
+    /// Of the whole time, this was over so soon.
+    pub(super) fn part(mut self, name: &'static str, time: Duration) -> Self {
+        self.seconds.push((name, time.as_secs_f64()));
+        self
     }
 
     pub(super) fn with(mut self, note: String) -> Self {
         self.notes.push(note);
         self
     }
+
+    /// Adds whether a client's session ended that it had not ended itself.
+    pub(super) fn with_sessions_cut(self) -> Self {
+        let cut = self.clients.map_or(0, |clients| clients.sessions_cut);
+        self.with(format!("{cut} sessions cut"))
+    }
 }
 
 impl fmt::Display for Run {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.seconds.map(|seconds| format!("{seconds:.2} s"));
-        let counts = self
-            .counts
-            .iter()
-            .map(|(what, count)| format!("{count} {what}"));
-        let parts: Vec<String> = seconds
-            .into_iter()
-            .chain(counts)
-            .chain(self.notes.iter().cloned())
+        let seconds = self.seconds.iter();
+        let seconds = seconds.map(|(name, seconds)| format!("{name}{seconds:.2} s"));
+        let clients = self.clients.iter().map(ToString::to_string);
+        let parts: Vec<String> = seconds.chain(clients).chain(self.notes.clone()).collect();
+        out.write_str(&parts.join("; "))
+    }
+}
+
+impl fmt::Display for Clients {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            (self.logins_refused, "logins refused"),
+            (self.read_only, "writes refused as read-only"),
+            (self.rows_lost, "rows lost"),
+        ];
+        let some = all.iter().filter(|(count, _)| *count > 0);
+        let some: Vec<String> = some
+            .map(|(count, what)| format!("{count} {what}"))
             .collect();
-        out.write_str(&parts.join(", "))
+        out.write_str(&match some.is_empty() {
+            true => "nothing refused, nothing lost".to_owned(),
+            false => some.join(", "),
+        })
+    }
+}
+
+impl Sum for Clients {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            sessions_cut: sum.sessions_cut + one.sessions_cut,
+            logins_refused: sum.logins_refused + one.logins_refused,
+            read_only: sum.read_only + one.read_only,
+            rows_lost: sum.rows_lost + one.rows_lost,
+        })
     }
 }
 
@@ -129,7 +171,12 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "{}\n", self.about)?;
+        writeln!(
+            out,
+            "{}\nSteady writers that wait for their login; the time is the longest in which no row was acknowledged: the \
+             median (least to most).\n",
+            self.about
+        )?;
         writeln!(
             out,
             "| event | to reach | Patroni + HAProxy | trunkline-agent + trunkline |"
@@ -154,52 +201,59 @@ impl fmt::Display for Table {
 /// The median with its range, what was suffered in all runs together, and what else is to be said.
 fn cell(runs: &[Result<Run>]) -> String {
     let good: Vec<&Run> = runs.iter().flatten().collect();
-    let mut parts: Vec<String> = time(&good).into_iter().collect();
-    let mut counts: BTreeMap<usize, (&str, u64)> = BTreeMap::new();
-    for run in &good {
-        for (place, (what, count)) in run.counts.iter().enumerate() {
-            counts.entry(place).or_insert((what, 0)).1 += count;
-        }
+    let mut parts = times(&good);
+    let clients: Vec<Clients> = good.iter().filter_map(|run| run.clients).collect();
+    if !clients.is_empty() {
+        parts.push(clients.into_iter().sum::<Clients>().to_string());
     }
-    if !counts.is_empty() {
-        let some = counts.values().filter(|(_, count)| *count > 0);
-        let some: Vec<String> = some
-            .map(|(what, count)| format!("{count} {what}"))
-            .collect();
-        parts.push(match some.is_empty() {
-            true => "nothing cut, refused or lost".to_owned(),
-            false => some.join(", "),
-        });
+    parts.extend(notes(&good));
+    for failure in runs.iter().filter_map(|run| run.as_ref().err()) {
+        let text = format!("{failure:#}");
+        let first = text.lines().next().unwrap_or_default().replace('|', "/");
+        parts.push(format!("FAILED: {first}"));
     }
-    parts.extend(good.iter().flat_map(|run| run.notes.clone()));
-    parts.extend(
-        runs.iter()
-            .filter_map(|run| run.as_ref().err())
-            .map(|failure| {
-                let text = format!("{failure:#}");
-                let first = text.lines().next().unwrap_or_default().replace('|', "/");
-                format!("FAILED: {first}")
-            }),
-    );
     parts.join("; ")
 }
 
-fn time(runs: &[&Run]) -> Option<String> {
-    let seconds: Vec<f64> = runs.iter().filter_map(|run| run.seconds).collect();
-    let least = seconds.iter().copied().min_by(f64::total_cmp)?;
-    let most = seconds.iter().copied().max_by(f64::total_cmp)?;
-    let middle = median(&seconds);
-    Some(match seconds.len() {
-        1 => format!("**{middle:.2} s**"),
-        count => format!("**{middle:.2} s** ({least:.2}–{most:.2}, {count} runs)"),
-    })
+fn times(runs: &[&Run]) -> Vec<String> {
+    let mut named: Vec<(&str, Vec<f64>)> = Vec::new();
+    for (name, seconds) in runs.iter().flat_map(|run| &run.seconds) {
+        match named.iter_mut().find(|(known, _)| known == name) {
+            Some((_, all)) => all.push(*seconds),
+            None => named.push((name, vec![*seconds])),
+        }
+    }
+    let told = |(name, all): (&str, Vec<f64>)| {
+        let middle = median(&all);
+        let least = all.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = all.iter().copied().fold(0.0, f64::max);
+        match all.len() {
+            1 => format!("{name}**{middle:.2} s**"),
+            count => format!("{name}**{middle:.2} s** ({least:.2}–{most:.2}, {count} runs)"),
+        }
+    };
+    named.into_iter().map(told).collect()
+}
+
+/// What was to be said, and how often where that is more than once.
+fn notes(runs: &[&Run]) -> Vec<String> {
+    let mut notes: Vec<(&str, usize)> = Vec::new();
+    for note in runs.iter().flat_map(|run| &run.notes) {
+        match notes.iter_mut().find(|(known, _)| known == note) {
+            Some((_, times)) => *times += 1,
+            None => notes.push((note, 1)),
+        }
+    }
+    let told = |(note, times): (&str, usize)| match times {
+        1 => note.to_owned(),
+        _ => format!("{note} ({times} times)"),
+    };
+    notes.into_iter().map(told).collect()
 }
 
 /// When, on what, with what.
 fn about(builds: &[&Path]) -> Result<String> {
     let parts = Parts::find()?;
-    let postgresql = parts.postgresql("postgres");
-    let haproxy = said(&haproxy::program()?, &["-v"]);
     let profile = |build: &&Path| {
         let folder = build.parent().and_then(Path::file_name);
         folder.map(|name| name.to_string_lossy().into_owned())
@@ -207,14 +261,13 @@ fn about(builds: &[&Path]) -> Result<String> {
     let mut profiles: Vec<String> = builds.iter().filter_map(profile).collect();
     profiles.dedup();
     Ok(format!(
-        "{}; {}; {}; {}; {}; {}; trunkline {} ({} build). Eight writers that wait for their login; outage: the longest \
-         time in which no row was acknowledged; medians.",
+        "{}, {}: PostgreSQL {}, etcd {}, Patroni {}, HAProxy {}, trunkline {} ({} build).",
         said(Path::new("date"), &["-u", "+%Y-%m-%d %H:%M UTC"]),
         machine()?,
-        said(&postgresql, &["--version"]),
-        said(&parts.etcd, &["--version"]),
-        said(&parts.python, &["-m", "patroni", "--version"]),
-        haproxy.split(" - ").next().unwrap_or_default(),
+        version(&parts.postgresql("postgres"), &["--version"]),
+        version(&parts.etcd, &["--version"]),
+        version(&parts.python, &["-m", "patroni", "--version"]),
+        version(&haproxy::program()?, &["-v"]),
         said(Path::new("git"), &["describe", "--always", "--dirty"]),
         profiles.join(", "),
     ))
@@ -239,6 +292,14 @@ fn machine() -> Result<String> {
         after(&release, "PRETTY_NAME", '='),
         read("/proc/sys/kernel/osrelease")?.trim(),
     ))
+}
+
+/// The first word of what a program says that looks like a version.
+fn version(program: &Path, arguments: &[&str]) -> String {
+    let said = said(program, arguments);
+    let mut words = said.split_whitespace();
+    let found = words.find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+    found.unwrap_or("?").to_owned()
 }
 
 /// The first line a program says.

@@ -9,13 +9,13 @@ use trunkline_support::postgres::Sql;
 use trunkline_support::wait::until;
 use trunkline_support::writer;
 
-use super::bench::{Bench, STEADY};
-use super::faults::over;
+use super::bench::{Bench, STEADY, streaming};
 use super::table::Run;
 
-/// Rows that a switchover may lose.
-const FIRST_ROWS: Duration = Duration::from_secs(1);
-/// One look at a node that may not be up yet.
+/// Rows that an early switchover may lose, put in as often as it takes until they are acknowledged.
+const ROWS: &str = "INSERT INTO trunkline_writes SELECT 'young', 0, generate_series(1, 1000) ON CONFLICT DO NOTHING";
+const ACKNOWLEDGED: i64 = 1_000;
+/// One look at a node.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// From the start of three agents on empty directories until a leader takes writes and two replicas stream.
@@ -26,16 +26,7 @@ pub(super) async fn from_nothing(bench: &mut Bench) -> Result<Run> {
     let servers: Vec<_> = nodes.iter().map(|node| node.postgresql()).collect();
     let streaming = async {
         until("both replicas stream", STEADY, async || {
-            let mut streaming = 0;
-            for server in &servers {
-                // Who does not take connections does not stream either.
-                if let Ok(sql) = Sql::connect(*server, LOOK).await {
-                    let receivers: i64 = sql
-                        .one("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'")
-                        .await?;
-                    streaming += receivers;
-                }
-            }
+            let streaming = streaming(&servers).await?;
             ensure!(streaming == 2, "{streaming} stream");
             Ok(())
         })
@@ -44,46 +35,54 @@ pub(super) async fn from_nothing(bench: &mut Bench) -> Result<Run> {
     };
     let (written, streaming) = tokio::try_join!(first_write(&servers, STEADY), streaming)?;
     let run = Run::took(written.max(streaming));
-    Ok(run.with(format!("first write after {:.1} s", written.as_secs_f64())))
+    Ok(run.part("first write after ", written))
 }
 
-/// A switchover as soon as the cluster shows a candidate that runs, whether it streams or not.
-pub(super) async fn switchover(bench: &mut Bench, name: &str) -> Result<Run> {
-    let nodes = bench.stand.patroni.nodes_mut();
+/// A switchover as soon as the cluster shows a candidate that runs, whether it streams or not: what of the rows that were
+/// acknowledged until then is left. No way in is there yet that could take writers so early.
+pub(super) async fn switchover(bench: &mut Bench) -> Result<Run> {
+    let patroni = &mut bench.stand.patroni;
     let began = Instant::now();
-    nodes.iter_mut().try_for_each(Node::start)?;
-    // The way in comes up beside the cluster: what is asked is asked as early as can be.
-    bench.open().await?;
-    let leader = until("somebody leads", STEADY, async || {
-        let leader = bench.stand.patroni.leader().await?;
-        writer::prepare(bench.stand.patroni.node(&leader)?.postgresql()).await?;
+    patroni.nodes_mut().iter_mut().try_for_each(Node::start)?;
+    let leader = until("somebody leads and takes rows", STEADY, async || {
+        let leader = patroni.leader().await?;
+        let primary = patroni.node(&leader)?.postgresql();
+        writer::prepare(primary).await?;
+        Sql::connect(primary, LOOK).await?.run(ROWS).await?;
         Ok(leader)
     })
     .await?;
-    let mut writers = bench.writers(name).await?;
-    writers.write_for(FIRST_ROWS).await?;
-
     let candidate = until("another member runs", STEADY, async || {
         let runs = |seen: &Seen| {
             seen.name != leader && ["running", "streaming"].contains(&seen.state.as_str())
         };
-        let seen = bench.stand.patroni.seen().await?;
-        seen.into_iter().find(runs).context("there is none yet")
+        patroni
+            .seen()
+            .await?
+            .into_iter()
+            .find(runs)
+            .context("there is none yet")
     })
     .await?;
     let asked = began.elapsed().as_secs_f64();
-    let answer = match bench.stand.patroni.switchover(&candidate.name).await {
-        Ok(_) => "done",
-        Err(_refusal) => "refused",
+    let (answer, leads) = match patroni.switchover(&candidate.name).await {
+        Ok(_) => ("done", &candidate.name),
+        Err(_refusal) => ("refused", &leader),
     };
-    // Where the candidate had not even the table, the writers would wait for it for ever.
-    let again = until("there is a table to write to", STEADY, async || {
-        writer::prepare(bench.address()?).await
-    });
-    again.await?;
-    let run = over(bench, writers).await?;
-    Ok(run.with(format!(
-        "asked {asked:.0} s after the start with the candidate {}: {answer}",
+    let kept = until("the leader says what it has", STEADY, async || {
+        let leader = patroni.leader().await?;
+        ensure!(leader == *leads, "{leader} leads");
+        let primary = patroni.node(&leader)?.postgresql();
+        // The candidate may not even have the table.
+        writer::prepare(primary).await?;
+        let sql = Sql::connect(primary, LOOK).await?;
+        sql.one::<i64>("SELECT count(*) FROM trunkline_writes WHERE run = 'young'")
+            .await
+    })
+    .await?;
+    let lost = ACKNOWLEDGED - kept;
+    Ok(Run::said(format!(
+        "asked after {asked:.0} s, the candidate {}: {answer}, {lost} of {ACKNOWLEDGED} rows lost",
         candidate.state
     )))
 }
