@@ -24,7 +24,7 @@ use super::table::Run;
 pub(super) const STEADY: Duration = Duration::from_secs(60);
 
 /// One look at a node that may not be up yet.
-const LOOK: Duration = Duration::from_secs(2);
+pub(super) const LOOK: Duration = Duration::from_secs(2);
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -194,10 +194,15 @@ pub(super) async fn streaming(servers: &[SocketAddr]) -> Result<usize> {
     let mut streaming = 0;
     for server in servers {
         if let Ok(sql) = Sql::connect(*server, LOOK).await {
-            let receives =
-                "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')";
-            streaming += usize::from(sql.one::<bool>(receives).await?);
+            streaming += usize::from(streams(&sql).await?);
         }
     }
     Ok(streaming)
+}
+
+/// Whether the server is a standby that streams.
+pub(super) async fn streams(server: &Sql) -> Result<bool> {
+    server
+        .one("SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')")
+        .await
 }

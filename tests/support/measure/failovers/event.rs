@@ -39,7 +39,9 @@ impl Event {
     /// What the table calls it.
     pub(super) const fn words(self) -> &'static str {
         match self {
-            Self::Young => "switchover as soon as a replica of a new cluster runs",
+            Self::Young => {
+                "switchover seconds after the start, to a replica that may not stream yet"
+            }
             Self::Bootstrap => "three nodes from nothing: until both replicas stream",
             Self::Idle => "an agent's memory, threads and processor time at rest",
             Self::Switchover => "planned switchover",
