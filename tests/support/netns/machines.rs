@@ -47,3 +47,18 @@ const fn machine(host: u8) -> u8 {
         _ => host,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netns::HUB;
+
+    #[test]
+    fn a_member_of_etcd_has_the_address_of_the_node_beside_it() {
+        let machines = Machines::from(Wire::lay().unwrap());
+        assert_eq!(machines.host(1), machines.host(11));
+        assert_eq!(machines.host(3), machines.host(13));
+        assert_ne!(machines.host(1), machines.host(2));
+        assert_eq!(machines.host(HUB), Wire::lay().unwrap().host(HUB));
+    }
+}
