@@ -7,14 +7,16 @@
 use std::time::Duration;
 
 use super::ledger::Proven;
-use super::reason::{Because, Out, Row};
-use super::table::{Place, Pool, Residence, Target, Verdict};
-use super::{Ledger, Snapshot, readers, silence};
+use super::reason::{Because, Row};
+use super::table::{Residence, Target};
+use super::{Ledger, Snapshot};
 use crate::cluster::{Lock, Tenure};
-use crate::config::router::{Listener, WhenUnproven};
-use crate::probe::{Accepts, Says, accepts};
+use crate::config::router::WhenUnproven;
+use crate::probe::{Says, accepts};
 use crate::proof::{P1_LIVE, P2_CARRIES};
 use crate::{MemberName, Moment, StoreNumber};
+
+mod pool;
 
 /// How long a due switchover request keeps new clients waiting.
 const HANDOVER: Duration = Duration::from_secs(10);
@@ -95,8 +97,27 @@ fn standby(leader: &MemberName) -> Primary {
     }
 }
 
-/// etcd says that `tenure`'s holder has the lock.
+/// etcd says that `tenure`'s holder has the lock. Its sessions live no longer than the lease does for certain, or its
+/// own word carries them: a lease that is about to end may be over before etcd is found silent.
 fn held(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
+    let decided = by_holder(tenure, ledger, s);
+    let lease = ledger.lock().filter(|lock| lock.tenure == *tenure);
+    let ends = lease.filter(|lock| lock.deadline < lock.asked.after(P1_LIVE));
+    match ends {
+        Some(lock) if decided.sessions == Residence::Stay && !ledger.was_paused() => {
+            let word = ledger.proven().map_or(Moment::BOOT, word_until);
+            let ends = Primary {
+                sessions: Residence::End,
+                ..decided
+            };
+            ends.keep(lock.deadline.max(word), s.now)
+        }
+        Some(_) | None => decided,
+    }
+}
+
+/// What the holder of the lock says of itself, and what is proven of it.
+fn by_holder(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
     let member = Some(&tenure.holder);
     let says = ledger.says(&tenure.holder, s);
     let proven = ledger.proven();
@@ -251,11 +272,11 @@ fn blind(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
     }
 }
 
-/// Until when the leader's own word carries its sessions while etcd is silent.
+/// Until when the leader's own word carries its sessions while etcd is silent: to the end of its lease, where it says
+/// when that is, be it sooner or later than the three seconds of one that does not.
 fn word_until(proven: &Proven) -> Moment {
     let carries = proven.word.map(|asked| asked.after(P2_CARRIES));
-    let carries = carries.unwrap_or(Moment::BOOT);
-    carries.max(proven.word_until.unwrap_or(Moment::BOOT))
+    proven.word_until.or(carries).unwrap_or(Moment::BOOT)
 }
 
 /// The cluster was paused when the lock was last seen: its lease may run out while all is well.
@@ -286,22 +307,6 @@ fn accepting(member: &MemberName, ledger: &Ledger, s: &Snapshot<'_>) -> Option<M
         return None;
     }
     s.probes.get(member).and_then(|probe| accepts(probe, s.now))
-}
-
-/// When `member` was last asked and found accepting: by its PostgreSQL, or by its REST API where PostgreSQL itself
-/// has not answered. A doubt has both asked; the one that answers sooner does not speak for the other.
-fn last_seen_accepting(member: &MemberName, ledger: &Ledger, s: &Snapshot<'_>) -> Moment {
-    let Some(probe) = s.probes.get(member) else {
-        return Moment::BOOT;
-    };
-    match (probe.postgres.fresh(), ledger.says(member, s)) {
-        (Some((Accepts::Yes, asked)), _) => asked,
-        (None, Says::Primary { asked, .. }) => asked.min(probe.pinged.unwrap_or(Moment::BOOT)),
-        (Some((Accepts::NotNow, _)), _)
-        | (None, Says::InRecovery | Says::StandbyLeader | Says::NotRunning | Says::Nothing) => {
-            Moment::BOOT
-        }
-    }
 }
 
 /// Whether a member other than `holder` says that it holds the lock, asked since the present tenure is known. Whoever
@@ -373,117 +378,5 @@ impl Primary {
         let member = self.member.clone()?;
         let address = s.addresses.get(&member)?.clone();
         Some(Target { member, address })
-    }
-
-    /// The pool of a listener that routes to the primary.
-    pub(super) fn pool(&self, listener: &Listener, ledger: &Ledger, s: &Snapshot<'_>) -> Pool {
-        let verdict = match self.new {
-            New::Route => Verdict::Route,
-            New::Hold => Verdict::Hold(self.because()),
-            New::Refuse => Verdict::Refuse(self.because()),
-        };
-        self.leader_pool(listener, verdict, ledger, s)
-    }
-
-    /// The pool of a listener that routes to a standby cluster's leader.
-    pub(super) fn standby_pool(
-        &self,
-        listener: &Listener,
-        ledger: &Ledger,
-        s: &Snapshot<'_>,
-    ) -> Pool {
-        let says = self
-            .member
-            .as_ref()
-            .map_or(Says::Nothing, |member| ledger.says(member, s));
-        let standby = s
-            .view
-            .value()
-            .is_some_and(|view| view.config.is_standby_cluster());
-        // Nobody is ever proven here: what ends sessions is the member's own word or another holder of the lock.
-        let sessions = match says {
-            Says::StandbyLeader => Residence::Stay,
-            Says::InRecovery | Says::NotRunning | Says::Nothing if standby => Residence::Stay,
-            Says::Primary { .. } | Says::InRecovery | Says::NotRunning | Says::Nothing => {
-                self.sessions
-            }
-        };
-        let pool = Self {
-            sessions,
-            ..self.clone()
-        };
-        if self.row == Row::StandbyCluster && matches!(says, Says::StandbyLeader | Says::InRecovery)
-        {
-            let asked = self
-                .member
-                .as_ref()
-                .and_then(|member| s.probes.get(member)?.rest.asked());
-            let routing = pool.route(asked.unwrap_or(s.now).after(P2_CARRIES));
-            let routing = routing.leader_pool(listener, Verdict::Route, ledger, s);
-            // Whether it accepts is not asked of a standby's leader: nobody waits for that.
-            return Pool {
-                evidence: None,
-                ..routing
-            };
-        }
-        pool.leader_pool(listener, Verdict::Hold(self.because()), ledger, s)
-    }
-
-    fn leader_pool(
-        &self,
-        listener: &Listener,
-        verdict: Verdict,
-        ledger: &Ledger,
-        s: &Snapshot<'_>,
-    ) -> Pool {
-        let target = self.target(s);
-        let dead = self
-            .member
-            .as_ref()
-            .filter(|name| silence::is_dead(name, s));
-        let (verdict, sessions) = match (verdict, dead) {
-            (Verdict::Hold(_), Some(name)) => {
-                (Verdict::Hold(Because::Dead(name.clone())), Residence::End)
-            }
-            (verdict, _) => (verdict, self.sessions),
-        };
-        let mut pool = Pool {
-            listener: listener.name.clone(),
-            verdict,
-            targets: Vec::new(),
-            places: ledger
-                .members()
-                .keys()
-                .map(|name| (name.clone(), Place::Out(Out::NotLeader)))
-                .collect(),
-            residents: target
-                .iter()
-                .map(|target| (target.clone(), sessions))
-                .collect(),
-            valid_until: self.valid_until,
-            evidence: self
-                .member
-                .as_ref()
-                .map(|member| last_seen_accepting(member, ledger, s)),
-        };
-        let Some(member) = &self.member else {
-            return pool;
-        };
-        let place = match target {
-            None => Place::Out(Out::NoAddress),
-            Some(_) if pool.verdict != Verdict::Route => Place::Out(Out::NotProven),
-            Some(_) if !readers::has_tags(member, &listener.tags, ledger) => {
-                Place::Out(Out::TagMissing)
-            }
-            Some(target) => {
-                pool.targets.push(target);
-                Place::In
-            }
-        };
-        pool.places.insert(member.clone(), place);
-        if pool.targets.is_empty() && pool.verdict == Verdict::Route {
-            pool.verdict = Verdict::Hold(Because::EmptyPool);
-        }
-        pool
     }
 }

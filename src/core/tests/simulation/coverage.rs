@@ -85,6 +85,7 @@ pub(crate) const MET: &[(&str, u64)] = &[
     ("fault: a router restarts", 300),
     ("fault: a standby cluster", 200),
     ("fault: a switchover", 700),
+    ("fault: a switchover comes too late", 200),
     ("fault: a switchover is scheduled", 200),
     ("fault: a watch dies silently", 200),
     ("fault: an agent dies", 200),
@@ -128,6 +129,7 @@ pub(crate) const MET: &[(&str, u64)] = &[
     ("switchover refused: nobody streams", 10),
     ("switchover refused: nobody there", 15),
     ("switchover refused: paused", 6),
+    ("switchover refused: too late", 10),
     ("switchover: the lead is taken back", 60),
     ("switchover: the lock is let go", 400),
     ("write: a claim", 700),
@@ -138,6 +140,7 @@ pub(crate) const MET: &[(&str, u64)] = &[
     ("write: history", 1_000),
     ("write: initialize", 700),
     ("write: member", 80_000),
+    ("write: optime", 100),
     ("write: status", 20_000),
 ];
 

@@ -73,6 +73,8 @@ pub(crate) enum Asked {
     /// This one, whoever leads.
     Failover(usize),
     InThreeSeconds,
+    /// For a time that has long gone: only etcdctl and a store that is put back do that.
+    LongAgo,
 }
 
 /// What watches do to events.
@@ -103,7 +105,7 @@ pub(crate) enum Rest {
 /// Who else may answer at a member's address.
 const FOREIGN: [Rest; 3] = [Rest::OtherMember, Rest::OtherCluster, Rest::OtherDatabase];
 /// How many kinds there are to draw from.
-const KINDS: usize = 46;
+const KINDS: usize = 47;
 
 impl Fault {
     /// The kind in words, for counting.
@@ -134,6 +136,7 @@ impl Fault {
             Self::Switchover(Asked::Now(_)) => "fault: a switchover",
             Self::Switchover(Asked::Failover(_)) => "fault: a failover by hand",
             Self::Switchover(Asked::InThreeSeconds) => "fault: a switchover is scheduled",
+            Self::Switchover(Asked::LongAgo) => "fault: a switchover comes too late",
             Self::LeaderDeleted => "fault: the leader key is deleted",
             Self::LeaderGarbage => "fault: the leader key names nobody",
             Self::Paused => "fault: a pause",
@@ -227,6 +230,7 @@ impl Fault {
             42 => Self::SlowDisk(n),
             43 => Self::Switchover(Asked::Failover((n + 1) % nodes)),
             44 => Self::PostmasterHangs(n),
+            45 => Self::Switchover(Asked::LongAgo),
             _ => Self::Rest(n, Rest::Garbage),
         }
     }
@@ -272,6 +276,12 @@ fn agents(chance: &mut Chance, nodes: usize) -> (Vec<bool>, bool, Option<usize>)
     (ours, from_nothing, nofailover.then_some(last))
 }
 
+/// The last node, if it is Patroni's and of an old release.
+fn old_member(chance: &mut Chance, ours: &[bool]) -> Option<usize> {
+    let last = ours.len() - 1;
+    (!ours[last] && chance.in_hundred(20)).then_some(last)
+}
+
 /// A run as it was drawn.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -285,6 +295,8 @@ pub(crate) struct Plan {
     pub(crate) from_nothing: bool,
     /// Who is never to lead.
     pub(crate) nofailover: Option<usize>,
+    /// Who is of a release that reads the leader's position from a key of its own.
+    pub(crate) old: Option<usize>,
     pub(crate) rules: Rules,
     pub(crate) when_unproven: WhenUnproven,
     pub(crate) fallback: Option<To>,
@@ -331,6 +343,7 @@ impl Plan {
             from_nothing,
             nofailover,
             rules: Rules::draw(chance),
+            old: old_member(chance, &ours),
             ours,
             when_unproven: if chance.in_hundred(80) {
                 WhenUnproven::Kill

@@ -44,11 +44,15 @@ pub(crate) struct Node {
     /// How an agent of ours follows etcd.
     pub(crate) feed: Feed,
     pub(crate) nofailover: bool,
+    /// The release of its agent.
+    release: &'static str,
     pub(crate) slow_disk: bool,
     /// Since when all of it has been well, for the witness.
     pub(crate) well_since: Option<Moment>,
     pub(crate) postgres: Postgres,
     pub(crate) rest: RestIllness,
+    /// When it last answered with what it had said before.
+    pub(crate) lied: Option<Moment>,
     /// What arrived while processes were frozen.
     pub(crate) inbox: Vec<Event>,
 }
@@ -90,10 +94,16 @@ impl Node {
             ours: None,
             feed: Feed::new(Follow::new(prefix(), ETCDS, START)),
             nofailover: plan.nofailover == Some(number),
+            release: if plan.old == Some(number) {
+                "2.0.2"
+            } else {
+                "4.1.5"
+            },
             slow_disk: false,
             well_since: None,
             postgres: Postgres::new(0),
             rest: RestIllness::Well,
+            lied: None,
             inbox: Vec::new(),
         }
     }
@@ -106,7 +116,7 @@ impl Node {
             "api_url": format!("http://{}:8008/patroni", self.address.ip()),
             "state": self.postgres.word(),
             "role": self.role(standby),
-            "version": "4.1.5",
+            "version": self.release,
             "timeline": self.postgres.log.timeline(),
         });
         if running && !self.postgres.primary {
@@ -141,7 +151,7 @@ impl Node {
         let mut document = json!({
             "state": if self.postgres.noticed { self.postgres.word() } else { "unknown" },
             "role": self.role(standby),
-            "patroni": { "version": "4.1.5", "scope": SCOPE, "name": self.name },
+            "patroni": { "version": self.release, "scope": SCOPE, "name": self.name },
             "database_system_identifier": SYSTEM_ID,
         });
         if running {
@@ -182,7 +192,10 @@ impl World {
         let heard = match &node.rest {
             RestIllness::Well | RestIllness::Slow(_) => Heard::Rest(code, body),
             RestIllness::Silent | RestIllness::Refuses => return,
-            RestIllness::Stale(code, body) => Heard::Rest(*code, body.clone()),
+            RestIllness::Stale(code, body) => {
+                node.lied = Some(self.now);
+                Heard::Rest(*code, body.clone())
+            }
             RestIllness::Garbage => Heard::Rest(200, "<html>proxy</html>".to_owned()),
             RestIllness::Foreign(name, scope, id) => {
                 let mut document = json!({

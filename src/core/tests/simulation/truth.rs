@@ -28,7 +28,7 @@ pub(crate) struct Truth {
     pub(crate) lies_until: Moment,
     /// When somebody last changed the lock by hand.
     pub(crate) by_hand: Option<Moment>,
-    /// When the cluster was last paused.
+    /// When the cluster was last seen paused, or made a standby cluster: nobody is demoted as usual then.
     pub(crate) paused: Option<Moment>,
 }
 

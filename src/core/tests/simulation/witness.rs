@@ -19,6 +19,8 @@ use crate::node::Heard;
 use crate::router::Router;
 
 pub(crate) mod agents;
+mod carries;
+pub(crate) mod terms;
 pub(crate) mod truth;
 mod word;
 
@@ -171,7 +173,7 @@ impl Witness {
             && let Some((asked, 200)) = self.primary(&tenure.holder, now)
         {
             let says = self.word(&tenure.holder, now).and_then(|word| word.until);
-            let end = says.map_or(asked.after(THREE), |says| says.max(asked.after(THREE)));
+            let end = says.unwrap_or(asked.after(THREE));
             if let Some((_, carried)) = &mut self.proven {
                 *carried = Some(end);
             }
@@ -281,7 +283,7 @@ impl Witness {
                 // A running primary may take a vacant lock again within two seconds, or say that it holds on.
                 (Some(gone), _) => gone.after(TWO),
                 (None, Row::SplitBrain) => deadline,
-                (None, _) if self.can_be_asked(now) => Moment::NEVER,
+                (None, _) if self.can_be_asked(now) => self.lease_may_end(word),
                 (None, Row::Blind) if keeps => Moment::NEVER,
                 (None, _) => deadline.max(word),
             };
@@ -380,7 +382,13 @@ impl Witness {
                 "D is not reached"
             }
             (Some(_), _)
-                if matches!(says, Some((_, 200))) && known && !self.another_claims(member, now) =>
+                if matches!(says, Some((_, 200)))
+                    && self
+                        .proven
+                        .as_ref()
+                        .is_some_and(|(_, word)| word.is_some_and(|end| now < end))
+                    && known
+                    && !self.another_claims(member, now) =>
             {
                 "it says that it leads"
             }

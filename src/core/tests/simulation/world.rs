@@ -286,6 +286,7 @@ impl World {
         let created = kv.map(|kv| kv.created.0);
         let holder = self.etcd.truth.text("leader");
         self.truth.lock_is(self.now, holder.clone(), created);
+        self.lock_taken();
         if before != holder.as_deref() {
             self.trace(|| format!("etcd: the lock goes from {before:?} to {holder:?}"));
             self.agents_notice();

@@ -5,6 +5,15 @@ use super::{Mutant, Tests};
 const PRIMARY: &str = "src/core/route/primary.rs";
 const SCENARIOS: Tests = Tests::Core(&["scenarios"]);
 
+const POOL: &str = "src/core/route/primary/pool.rs";
+
+const fn pool(says: &'static str, edits: &'static [(&'static str, &'static str)]) -> Mutant {
+    Mutant {
+        file: POOL,
+        ..row(says, edits)
+    }
+}
+
 const fn row(says: &'static str, edits: &'static [(&'static str, &'static str)]) -> Mutant {
     Mutant {
         says,
@@ -263,15 +272,26 @@ pub(super) const MUTANTS: &[Mutant] = &[
     row(
         "ends sessions at the lease's end although the leader goes on confirming",
         &[(
-            "    carries.max(proven.word_until",
-            "    { let _ = carries; Moment::BOOT }.max(proven.word_until",
+            "    proven.word_until.or(carries)",
+            "    proven.word_until.or(carries.filter(|_| false))",
         )],
     ),
     row(
         "ignores that an agent says until when it holds on",
+        &[("    proven.word_until.or(carries)", "    carries")],
+    ),
+    row(
+        "lets an agent's sessions outlive its lease by three seconds",
         &[(
-            "    carries.max(proven.word_until.unwrap_or(Moment::BOOT))",
-            "    carries",
+            "    proven.word_until.or(carries)",
+            "    proven.word_until.max(carries)",
+        )],
+    ),
+    row(
+        "lets sessions outlive a lease that was about to end when it was read",
+        &[(
+            "lease.filter(|lock| lock.deadline < lock.asked.after(P1_LIVE))",
+            "lease.filter(|lock| lock.deadline < lock.asked)",
         )],
     ),
     row(
@@ -320,18 +340,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
             ".any(|name| matches!(ledger.says_since(name, Moment::BOOT, s), Says::Primary { lock: true, .. }))",
         )],
     ),
-    row(
+    pool(
         "takes a standby's leader for a target of writers' pools",
         &[(
             "if self.row == Row::StandbyCluster && matches!(says, Says::StandbyLeader | Says::InRecovery)",
             "if self.row == Row::StandbyCluster && matches!(says, Says::NotRunning)",
         )],
     ),
-    row(
+    pool(
         "lets a doubted leader's REST API speak for its PostgreSQL",
         &[("asked.min(probe.pinged.unwrap_or(Moment::BOOT))", "asked")],
     ),
-    row(
+    pool(
         "takes a doubted leader's old answer for a new one",
         &[(
             "        (Some((Accepts::Yes, asked)), _) => asked,",

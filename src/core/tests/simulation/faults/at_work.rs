@@ -63,9 +63,9 @@ impl World {
             Fault::LeaderGarbage => {
                 self.lock_by_hand(Op::Put("leader".to_owned(), "nobody".to_owned(), None));
             }
-            Fault::Paused => self.nobody_is_demoted(r#""pause":true"#),
+            Fault::Paused => self.configure(r#""pause":true"#),
             Fault::StandbyCluster => {
-                self.nobody_is_demoted(r#""standby_cluster":{"host":"10.1.1.1"}"#);
+                self.configure(r#""standby_cluster":{"host":"10.1.1.1"}"#);
             }
             Fault::Watches(how) => self.watches_misbehave(how),
             Fault::WatchDies(r) => {
@@ -175,11 +175,6 @@ impl World {
         self.operator(op);
     }
 
-    fn nobody_is_demoted(&mut self, more: &str) {
-        self.truth.paused = Some(self.now.after(Duration::from_secs(600)));
-        self.configure(more);
-    }
-
     /// Somebody with etcdctl; nothing happens where etcd takes no writes.
     fn operator(&mut self, op: Op) {
         if self
@@ -209,6 +204,10 @@ impl World {
         let request = match asked {
             Asked::InThreeSeconds => {
                 let due = wall(self.now.after(Duration::from_secs(3)));
+                format!(r#"{{"leader":"{holder}","scheduled_at":"{due}"}}"#)
+            }
+            Asked::LongAgo => {
+                let due = wall(self.now.before(Duration::from_secs(30)));
                 format!(r#"{{"leader":"{holder}","scheduled_at":"{due}"}}"#)
             }
             Asked::Now(Some(candidate)) => {

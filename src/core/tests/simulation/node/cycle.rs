@@ -1,5 +1,7 @@
 //! What an agent does in a cycle once it knows what etcd says: race, lead, follow, hand over, demote itself.
 
+use trunkline_core::{MemberName, Moment};
+
 use super::agent::Errand;
 use super::postgres::{State, Then};
 use crate::network::Party;
@@ -211,6 +213,17 @@ impl World {
         })
     }
 
+    /// A leader that goes on in failsafe mode says so to another member: POST /failsafe.
+    fn pings(&mut self, number: usize, other: usize, until: Moment) {
+        self.nodes[other].agent.pinged = Some(until);
+        if self.nodes[other].is_ours && other != number {
+            let name = MemberName::from(&*self.nodes[number].name);
+            let at = self.now;
+            self.ours(other).memory.pinged = Some((name, at));
+            self.ours_wakes(other);
+        }
+    }
+
     /// The view cannot be read or the lock not refreshed.
     pub(crate) fn etcd_is_lost(&mut self, number: usize) {
         let node = &self.nodes[number];
@@ -233,7 +246,7 @@ impl World {
             let until = self.now.after(self.pace.ttl);
             for other in 0..self.nodes.len() {
                 if self.agent_reaches(number, other) {
-                    self.nodes[other].agent.pinged = Some(until);
+                    self.pings(number, other, until);
                 }
             }
             self.nodes[number].agent.pinged = None;

@@ -13,26 +13,12 @@ use crate::network::Party;
 use crate::node::RestIllness;
 use crate::node::log::Log;
 use crate::node::postgres::State;
-use crate::router::clients::Phase;
-use crate::truth::Truth;
 use crate::world::World;
 
-/// How long an agent that wakes up has to stop PostgreSQL.
-const AWAKE: Duration = Duration::from_secs(1);
+use super::terms::Term;
+
 /// How long answers of members may have been under way.
 const ANSWERS: Duration = Duration::from_secs(5);
-/// How long a router's evidence carries, with what requests under way add.
-const EVIDENCE: Duration = Duration::from_secs(5);
-/// Two acknowledge at one time if both do within this.
-const SIDE_BY_SIDE: Duration = Duration::from_millis(120);
-
-/// What was promoted when: one term of office.
-#[derive(Clone, Copy, Debug)]
-struct Term {
-    branch: u64,
-    node: usize,
-    at: Moment,
-}
 
 /// A leader of ours that let go of the lock for somebody who has everything.
 #[derive(Clone, Debug)]
@@ -54,43 +40,19 @@ fn is_namesake(one: &Log, other: &Log) -> bool {
 /// What the witness remembers.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    terms: Vec<Term>,
-    writers: BTreeMap<u64, usize>,
-    wrote: BTreeMap<usize, (u32, Moment)>,
+    pub(super) terms: Vec<Term>,
+    pub(super) writers: BTreeMap<u64, usize>,
+    pub(super) wrote: BTreeMap<usize, (u32, Moment)>,
     handover: Option<Handover>,
 }
 
 impl World {
-    /// What nobody can be blamed for: somebody changed the store or the lock by hand, or nobody is to be demoted.
-    fn by_hand(&self) -> bool {
-        let ago = self.now.before(self.pace.ttl * 2 + Duration::from_secs(4));
-        Truth::within(self.truth.paused, Duration::from_secs(60), self.now)
-            || self.truth.was_rebuilt_since(ago)
-            || self.truth.by_hand.is_some_and(|at| at >= ago)
-    }
-
-    /// Whether the agent of ours on this node gets to run, and has for long enough.
-    fn runs(&self, number: usize) -> bool {
-        let node = &self.nodes[number];
-        let ours = node.ours.as_ref();
-        let since = ours.map(|ours| ours.runs_since);
-        node.up
-            && node.agent.alive
-            && !node.agent.frozen
-            && since.is_some_and(|since| self.now >= since.after(AWAKE))
-    }
-
     /// A primary is made: by promotion, or of a new cluster.
     pub(crate) fn promoted(&mut self, number: usize, branch: u64) {
-        // Whoever comes out of recovery late, under another's lock, succeeds nobody: all others go before it.
-        let late = self.holder().is_some_and(|holder| holder != number);
-        let at = if late { Moment::BOOT } else { self.now };
+        self.begins_term(number, branch);
         let name = self.nodes[number].name.clone();
-        self.record.terms.push(Term {
-            branch,
-            node: number,
-            at,
-        });
+        // Whoever comes out of recovery late, under another's lock, is not the one it was let go for.
+        let late = self.holder().is_some_and(|holder| holder != number);
         let handover = self.record.handover.take_if(|_| !late);
         let Some(handover) = handover else {
             return;
@@ -225,74 +187,6 @@ impl World {
         if !holds && !self.by_hand() {
             let name = self.nodes[number].name.clone();
             self.fails(|| format!("I3: {name} is promoted without the lock"));
-        }
-    }
-
-    /// A primary told its clients that their writes are safe.
-    pub(crate) fn acknowledges(&mut self, number: usize) {
-        let now = self.now;
-        let log = &self.nodes[number].postgres.log;
-        let (branch, timeline) = (log.branch(), log.timeline());
-        let before = *self.record.writers.entry(branch).or_insert(number);
-        let terms = self.record.terms.iter();
-        let mine = terms.clone().rfind(|term| term.branch == branch);
-        let began = mine.map_or(Moment::BOOT, |term| term.at);
-        let later = |term: &&Term| term.node != number && term.at > began;
-        let successor = terms.rev().find(later).copied();
-        let runs = self.runs(number);
-        let aside = self.record.wrote.iter().find(|(other, (theirs, at))| {
-            **other != number && *theirs == timeline && now.since(*at) < SIDE_BY_SIDE
-        });
-        let aside = aside.map(|(other, _)| *other);
-        self.record.wrote.insert(number, (timeline, now));
-        let name = self.nodes[number].name.clone();
-        if before != number {
-            return self.fails(|| format!("I4: {name} writes what another began, {branch}"));
-        }
-        if let Some(other) = aside.filter(|other| runs && self.runs(*other) && !self.by_hand()) {
-            let other = self.nodes[other].name.clone();
-            self.fails(|| format!("I4: {name} and {other} both write on timeline {timeline}"));
-        }
-        // A store that was put back may give the lock to whoever had it then.
-        let Some(successor) = successor.filter(|_| self.holder() != Some(number)) else {
-            return;
-        };
-        if runs && !self.by_hand() {
-            let (other, at) = (self.nodes[successor.node].name.clone(), successor.at);
-            return self.fails(|| {
-                format!("I1: {name} acknowledges a write, {other} was promoted at {at}")
-            });
-        }
-        self.tally
-            .hit("a write of an earlier term, by whoever sleeps");
-        if now >= successor.at.after(EVIDENCE) && !self.by_hand() {
-            self.no_session_there(number);
-        }
-    }
-
-    /// I1: none of these writes came through a router that runs.
-    fn no_session_there(&mut self, number: usize) {
-        let excused = self.truth.lies_until > self.now;
-        let through = |router: &crate::router::Router| {
-            let kills =
-                router.cluster.when_unproven == trunkline_core::config::router::WhenUnproven::Kill;
-            let runs = !router.frozen && self.now.since(router.thawed) > AWAKE;
-            let writes = |client: &crate::router::clients::Client| {
-                let here = match &client.phase {
-                    Phase::Exchanging(place) | Phase::Open(place, _) => place.node == number,
-                    Phase::Waiting(_) | Phase::Connecting(_) => false,
-                };
-                client.place == 0 && here
-            };
-            kills && runs && router.clients.values().any(writes)
-        };
-        if let Some(router) = self.routers.iter().position(through)
-            && !excused
-        {
-            let name = self.nodes[number].name.clone();
-            self.fails(|| {
-                format!("I1: {name} acknowledges through router {router} after its successor's promotion")
-            });
         }
     }
 

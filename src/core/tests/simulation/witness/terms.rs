@@ -1,0 +1,200 @@
+//! The witness of terms (I1, I4): whoever was primary before acknowledges nothing once its successor is promoted.
+//!
+//! Terms are in the order of the locks that their promotions rest on, whenever a promotion came to its end. What is
+//! held against a write of an earlier term, and what excuses it:
+//!
+//! - *A node whose agent runs* acknowledges none from the moment of the promotion on. An agent that wakes up has a
+//!   second to stop PostgreSQL ([`AWAKE`]); of Patroni's own no more is asked than it promises, which is nothing.
+//! - *A router that runs* carries none, whoever wrote it: from the moment of the promotion on where the earlier leader
+//!   is ours, whatever became of its agent. Patroni's says that it leads without saying until when: where etcd says
+//!   nothing better, its word carries its sessions for three seconds, and one that runs on without its key has two to
+//!   take it back ([`Carries`]).
+//! - *A lock that was taken by hand*, a store that was wiped or put back: no clock bounds that, but whoever held the
+//!   lock believes in it no longer than its lease would have lasted ([`World::by_hand`]). A store that is put back may
+//!   also give the lock to an earlier holder, who then leads.
+//! - *In pause* nobody is demoted, and a router ends nothing that nobody contradicts.
+//! - *`when_unproven: keep`* is the operator's word that sessions outlive every proof, while etcd cannot be asked and
+//!   the leader is silent; as soon as either speaks, all of the above holds.
+//! - *A REST API that gives an old answer for its own* lies of when the lease ends; what it said carries as if it were
+//!   true.
+
+use std::time::Duration;
+
+use trunkline_core::Moment;
+use trunkline_core::config::router::WhenUnproven;
+
+use super::carries::Carries;
+use crate::router::Router;
+use crate::router::clients::{Client, Phase};
+use crate::truth::{LockWas, Truth};
+use crate::world::World;
+
+/// How long an agent that wakes up has to stop PostgreSQL.
+const AWAKE: Duration = Duration::from_secs(1);
+/// How long a router that wakes up has to look.
+const LOOKS: Duration = Duration::from_millis(10);
+/// Two acknowledge at one time if both do within this.
+const SIDE_BY_SIDE: Duration = Duration::from_millis(120);
+
+/// What was promoted when: one term of office.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Term {
+    branch: u64,
+    node: usize,
+    /// Which of the true locks it rests on, by its place; who makes a cluster takes it only afterwards.
+    lock: Option<usize>,
+    /// When the promotion was done.
+    at: Moment,
+}
+
+impl World {
+    /// Whether somebody changed the store or the lock by hand so lately that a lease of then may still be believed in;
+    /// or nobody is to be demoted.
+    pub(crate) fn by_hand(&self) -> bool {
+        let ago = self.now.before(self.pace.ttl);
+        Truth::within(self.truth.paused, self.pace.ttl, self.now)
+            || self.truth.was_rebuilt_since(ago)
+            || self.truth.by_hand.is_some_and(|at| at >= ago)
+    }
+
+    /// Whether the agent of ours on this node gets to run, and has for long enough.
+    fn runs(&self, number: usize) -> bool {
+        let node = &self.nodes[number];
+        let ours = node.ours.as_ref();
+        let since = ours.map(|ours| ours.runs_since);
+        node.up
+            && node.agent.alive
+            && !node.agent.frozen
+            && since.is_some_and(|since| self.now >= since.after(AWAKE))
+    }
+
+    /// A primary is made.
+    pub(super) fn begins_term(&mut self, number: usize, branch: u64) {
+        let name = &self.nodes[number].name;
+        let is_his = |lock: &LockWas| lock.holder.as_ref() == Some(name);
+        self.record.terms.push(Term {
+            branch,
+            node: number,
+            lock: self.truth.locks.iter().rposition(is_his),
+            at: self.now,
+        });
+    }
+
+    /// Whoever made a cluster takes its lock: his term begins with that.
+    pub(crate) fn lock_taken(&mut self) {
+        let place = self.truth.locks.len().saturating_sub(1);
+        let Some(holder) = self.holder() else {
+            return;
+        };
+        let his = self
+            .record
+            .terms
+            .iter_mut()
+            .rfind(|term| term.node == holder);
+        if let Some(term) = his {
+            term.lock.get_or_insert(place);
+        }
+    }
+
+    /// A primary told its clients that their writes are safe.
+    pub(crate) fn acknowledges(&mut self, number: usize) {
+        let log = &self.nodes[number].postgres.log;
+        let (branch, timeline) = (log.branch(), log.timeline());
+        let before = *self.record.writers.entry(branch).or_insert(number);
+        if before != number {
+            let name = self.nodes[number].name.clone();
+            return self.fails(|| format!("I4: {name} writes what another began, {branch}"));
+        }
+        self.writes_alone(number, timeline);
+        let Some(successor) = self.successor(number, branch) else {
+            return;
+        };
+        if self.runs(number) && !self.by_hand() {
+            let name = self.nodes[number].name.clone();
+            let (other, at) = (self.nodes[successor.node].name.clone(), successor.at);
+            return self.fails(|| {
+                format!("I1: {name} acknowledges a write, {other} was promoted at {at}")
+            });
+        }
+        self.tally
+            .hit("a write of an earlier term, by whoever sleeps");
+        for router in 0..self.routers.len() {
+            self.carries_nothing(router, number, successor);
+        }
+    }
+
+    /// I4: no two write on one timeline.
+    fn writes_alone(&mut self, number: usize, timeline: u32) {
+        let now = self.now;
+        let aside = self.record.wrote.iter().find(|(other, (theirs, at))| {
+            **other != number && *theirs == timeline && now.since(*at) < SIDE_BY_SIDE
+        });
+        let aside = aside.map(|(other, _)| *other);
+        self.record.wrote.insert(number, (timeline, now));
+        let runs = self.runs(number);
+        if let Some(other) = aside.filter(|other| runs && self.runs(*other) && !self.by_hand()) {
+            let (name, other) = (&self.nodes[number].name, &self.nodes[other].name);
+            let (name, other) = (name.clone(), other.clone());
+            self.fails(|| format!("I4: {name} and {other} both write on timeline {timeline}"));
+        }
+    }
+
+    /// Who was promoted after the one who writes this branch; unless a store that was put back since gave that one the
+    /// lock again.
+    fn successor(&self, number: usize, branch: u64) -> Option<Term> {
+        let terms = &self.record.terms;
+        let mine = terms.iter().rfind(|term| term.branch == branch);
+        let mine = mine.and_then(|term| term.lock);
+        let leads = self.holder() == Some(number);
+        let succeeds = |term: &&Term| {
+            let given_back = leads && self.truth.was_rebuilt_since(term.at);
+            term.node != number && term.lock > mine && !given_back
+        };
+        terms.iter().rfind(succeeds).copied()
+    }
+
+    /// I1: none of these writes came through this router.
+    fn carries_nothing(&mut self, router: usize, number: usize, successor: Term) {
+        let through = &self.routers[router];
+        let runs = !through.frozen && self.now.since(through.thawed) > LOOKS;
+        let on_it = |client: &Client| {
+            let here = match &client.phase {
+                Phase::Exchanging(place) | Phase::Open(place, _) => place.node == number,
+                Phase::Waiting(_) | Phase::Connecting(_) => false,
+            };
+            client.place == 0 && here
+        };
+        if !runs || !through.clients.values().any(on_it) || self.by_hand() {
+            return;
+        }
+        let carries = self.what_carries(through, number);
+        if let Some(what) = carries {
+            return self.tally.hit(what);
+        }
+        let at = successor.at;
+        let (name, other) = (&self.nodes[number].name, &self.nodes[successor.node].name);
+        let (name, other) = (name.clone(), other.clone());
+        self.fails(|| {
+            format!("I1: {name} acknowledges through router {router}, {other} was promoted at {at}")
+        });
+    }
+
+    /// What keeps sessions on an earlier leader, by what this router was told.
+    fn what_carries(&self, router: &Router, number: usize) -> Option<&'static str> {
+        let node = &self.nodes[number];
+        let keeps = router.cluster.when_unproven == WhenUnproven::Keep;
+        let lied = Truth::within(node.lied, self.pace.ttl, self.now);
+        match router.witness.carries(&node.name, keeps, self.now) {
+            Some(Carries::Pause) => Some("an earlier term carried in pause"),
+            Some(Carries::Operator) => Some("an earlier term carried because the operator says so"),
+            Some(Carries::Word) if !node.is_ours => Some("an earlier term carried by its word"),
+            Some(Carries::Retake) if !node.is_ours => {
+                Some("an earlier term that may retake its key")
+            }
+            Some(Carries::Word | Carries::Retake) | None if lied => {
+                Some("an earlier term carried by a lie")
+            }
+            Some(Carries::Word | Carries::Retake) | None => None,
+        }
+    }
+}
