@@ -220,6 +220,10 @@ fn take_back(s: &Snapshot) -> Decision {
     if s.request().is_some() && s.untried(&clear) {
         return Decision::now(s, clear, Reason::Refused(Refusal::NobodyCaughtUp));
     }
+    // Without word from etcd this long, a primary would have to stop again at once.
+    if s.certain().is_some_and(|held| s.now >= held.demote_at()) {
+        return rest(s, Reason::EtcdSilent);
+    }
     let start = Job::Start(
         Mode::Primary,
         s.me.primary_start_timeout.max(s.me.start_timeout),

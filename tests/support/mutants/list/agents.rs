@@ -190,6 +190,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
         tests: BY,
     },
     Mutant {
+        says: "takes the lead back after the moment to demote",
+        file: SWITCHOVER,
+        edits: &[(
+            "    if s.certain().is_some_and(|held| s.now >= held.demote_at()) {",
+            "    if s.certain().is_some_and(|held| s.now >= held.ends()) {",
+        )],
+        tests: BY,
+    },
+    Mutant {
         says: "follows a new leader without comparing timelines",
         file: DIVERGED,
         edits: &[
