@@ -125,6 +125,24 @@ pub struct Written {
     pub lease: Option<LeaseId>,
 }
 
+/// What members' keys held when they were parsed last, and what was understood.
+#[derive(Clone, Debug, Default)]
+pub struct Members(BTreeMap<MemberName, (Vec<u8>, Result<Member, Invalid>)>);
+
+impl Members {
+    fn parse(&mut self, name: &MemberName, value: &[u8]) -> Result<Member, Invalid> {
+        if let Some((known, parsed)) = self.0.get(name)
+            && known == value
+        {
+            return parsed.clone();
+        }
+        let parsed = Member::parse(value);
+        let known = (value.to_vec(), parsed.clone());
+        self.0.insert(name.clone(), known);
+        parsed
+    }
+}
+
 /// What is believed from etcd.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ClusterView {
@@ -172,6 +190,19 @@ impl ClusterView {
         keys: impl IntoIterator<Item = &'a KeyValue>,
         config: &DynamicConfig,
     ) -> Self {
+        Self::parse_again(prefix, store, keys, config, &mut Members::default())
+    }
+
+    /// The same, where `members` is what was understood of the last ones: what a member did not change is not parsed
+    /// again. There is a change of some member every second, and a member says a lot.
+    #[must_use]
+    pub fn parse_again<'a>(
+        prefix: &Prefix,
+        store: StoreNumber,
+        keys: impl IntoIterator<Item = &'a KeyValue>,
+        config: &DynamicConfig,
+        members: &mut Members,
+    ) -> Self {
         let mut view = Self {
             store,
             config: config.clone(),
@@ -179,11 +210,12 @@ impl ClusterView {
         };
         for kv in keys {
             view.exists = true;
-            if let Err(cause) = view.take(prefix, kv) {
+            if let Err(cause) = view.take(prefix, kv, members) {
                 view.invalid
                     .push((String::from_utf8_lossy(&kv.key).into_owned(), cause));
             }
         }
+        members.0.retain(|name, _| view.members.contains_key(name));
         view
     }
 
@@ -222,7 +254,12 @@ impl ClusterView {
                 || standing(self) != standing(before))
     }
 
-    fn take(&mut self, prefix: &Prefix, kv: &KeyValue) -> Result<(), Invalid> {
+    fn take(
+        &mut self,
+        prefix: &Prefix,
+        kv: &KeyValue,
+        members: &mut Members,
+    ) -> Result<(), Invalid> {
         let key = prefix.parse(&kv.key);
         if key != Key::Other {
             let written = Written {
@@ -240,7 +277,7 @@ impl ClusterView {
             }
             Key::Member(name) => {
                 // A member whose value is garbage is still a member: its name may hold the lock.
-                let (member, trouble) = match Member::parse(&kv.value) {
+                let (member, trouble) = match members.parse(&name, &kv.value) {
                     Ok(member) => (member, Ok(())),
                     Err(cause) => (Member::default(), Err(cause)),
                 };

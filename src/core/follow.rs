@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cluster::{ClusterView, KeyValue, Lock};
+use crate::cluster::{ClusterView, KeyValue, Lock, Members};
 use crate::keys::Prefix;
 use crate::memory::Memory;
 use crate::proof::Reading;
@@ -42,6 +42,7 @@ pub struct Follow {
     view: Observed<ClusterView, Trouble>,
     reading: Observed<Reading, Trouble>,
     config: DynamicConfig,
+    members: Members,
     system_id: Option<SystemId>,
     asks: u64,
     list: Slot,
@@ -95,6 +96,7 @@ impl Follow {
                 cause: Trouble::NotAsked,
             },
             config: DynamicConfig::default(),
+            members: Members::default(),
             system_id: None,
             asks: 0,
             list: Slot::Due(now),
@@ -458,7 +460,8 @@ impl Follow {
 
     fn parsed(&mut self) -> ClusterView {
         let keys = self.keys.values().filter_map(|known| known.value.as_ref());
-        let mut view = ClusterView::parse(&self.prefix, self.store, keys, &self.config);
+        let (config, members) = (&self.config, &mut self.members);
+        let mut view = ClusterView::parse_again(&self.prefix, self.store, keys, config, members);
         self.config = view.config.clone();
         // A store that was wiped takes the key away and not what it said: until there is another identifier, an
         // answer of some other cluster's database is as foreign as before.

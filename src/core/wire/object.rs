@@ -13,7 +13,8 @@ use crate::{Lsn, MemberName, Timeline};
 #[derive(Debug)]
 pub(super) struct Object {
     what: &'static str,
-    fields: Map<String, Value>,
+    /// In the order they were written; a gap for each that was taken out.
+    fields: Vec<Option<(String, Value)>>,
 }
 
 /// Bytes as text.
@@ -79,7 +80,7 @@ impl Object {
     /// Takes a value that must be an object.
     pub(super) fn of(what: &'static str, value: Value) -> Result<Self, Invalid> {
         match value {
-            Value::Object(fields) => Ok(Self { what, fields }),
+            Value::Object(fields) => Ok(Self::holding(what, fields)),
             other @ (Value::Null
             | Value::Bool(_)
             | Value::Number(_)
@@ -92,12 +93,21 @@ impl Object {
         }
     }
 
+    fn holding(what: &'static str, fields: Map<String, Value>) -> Self {
+        Self {
+            what,
+            fields: fields.into_iter().map(Some).collect(),
+        }
+    }
+
     /// The field as it is, `None` where it is absent or `null`.
     pub(super) fn take(&mut self, field: &str) -> Option<Value> {
-        // Not `remove`, which would move the last field into the gap.
-        self.fields
-            .shift_remove(field)
-            .filter(|value| !value.is_null())
+        // A look at every name: there are few, and nothing has to close the gap.
+        let is = |place: &&mut Option<(String, Value)>| {
+            place.as_ref().is_some_and(|(name, _)| name == field)
+        };
+        let (_, value) = self.fields.iter_mut().find(is)?.take()?;
+        Some(value).filter(|value| !value.is_null())
     }
 
     /// The field, if it is a string.
@@ -153,10 +163,7 @@ impl Object {
             )
             | None => Map::new(),
         };
-        Self {
-            what: self.what,
-            fields,
-        }
+        Self::holding(self.what, fields)
     }
 
     /// The objects in the field, which is a list of them; anything else is left out.
@@ -211,11 +218,11 @@ impl Object {
 
     /// Whether there is nothing left to take.
     pub(super) fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+        self.fields.iter().all(Option::is_none)
     }
 
     /// The fields nobody took, in the order they were written.
     pub(super) fn rest(self) -> Map<String, Value> {
-        self.fields
+        self.fields.into_iter().flatten().collect()
     }
 }

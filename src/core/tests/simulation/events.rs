@@ -1,6 +1,7 @@
 //! What happens when: everything in a run is an event in one queue, ordered by its moment and then by its number.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use trunkline_core::follow::Change;
 use trunkline_core::wire::rest::StatusDocument;
@@ -162,20 +163,34 @@ impl Event {
     }
 }
 
-/// What is to come.
+/// What is to come: moments in their order, and what happens then in places that are used again.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    events: BTreeMap<(Moment, u64), Event>,
+    order: BinaryHeap<Reverse<(Moment, u64, usize)>>,
+    events: Vec<Option<Event>>,
+    free: Vec<usize>,
     number: u64,
 }
 
 impl Queue {
     pub(crate) fn add(&mut self, at: Moment, event: Event) {
         self.number += 1;
-        self.events.insert((at, self.number), event);
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.events[place] = Some(event);
+                place
+            }
+            None => {
+                self.events.push(Some(event));
+                self.events.len() - 1
+            }
+        };
+        self.order.push(Reverse((at, self.number, place)));
     }
 
     pub(crate) fn next(&mut self) -> Option<(Moment, Event)> {
-        self.events.pop_first().map(|((at, _), event)| (at, event))
+        let Reverse((at, _, place)) = self.order.pop()?;
+        self.free.push(place);
+        Some((at, self.events[place].take()?))
     }
 }

@@ -7,6 +7,7 @@ use trunkline_core::config::router::{Cluster, Etcd, Hold};
 use trunkline_core::follow::Follow;
 use trunkline_core::keys::Prefix;
 use trunkline_core::memory::Memory;
+use trunkline_core::probe::Probe;
 use trunkline_core::route::{Ledger, Table, Target};
 use trunkline_core::{MemberName, Moment, Scope};
 
@@ -40,6 +41,8 @@ pub(crate) struct Router {
     /// What it wrote down of the cluster, for its next start.
     pub(crate) shelf: Option<Memory>,
     pub(crate) polled: BTreeMap<MemberName, Polled>,
+    /// What was heard of whom.
+    pub(crate) probes: BTreeMap<MemberName, Probe>,
     pub(crate) ledger: Ledger,
     pub(crate) table: Option<Table>,
     pub(crate) seats: BTreeMap<(usize, Target), Seat>,
@@ -75,6 +78,7 @@ impl Router {
             feed: Feed::new(Follow::new(prefix(), ETCDS, now)),
             shelf: None,
             polled: BTreeMap::new(),
+            probes: BTreeMap::new(),
             ledger: Ledger::default(),
             table: None,
             seats: BTreeMap::new(),
@@ -109,6 +113,7 @@ impl World {
         router.life += 1;
         router.started = now;
         router.polled.clear();
+        router.probes.clear();
         router.ledger = Ledger::default();
         router.table = None;
         router.seats.clear();

@@ -25,16 +25,11 @@ impl World {
         let now = self.now;
         let addresses = self.addresses(number);
         let router = &mut self.routers[number];
-        let probes: BTreeMap<_, _> = router
-            .polled
-            .iter()
-            .map(|(name, polled)| (name.clone(), polled.probe.clone()))
-            .collect();
         let snapshot = Snapshot {
             cluster: &router.cluster,
             view: router.feed.follow.view(),
             reading: router.feed.follow.reading(),
-            probes: &probes,
+            probes: &router.probes,
             addresses: &addresses,
             now,
             wall: wall(now),

@@ -17,7 +17,6 @@ use crate::world::World;
 pub(crate) struct Polled {
     asks: Asks,
     system_id: Option<SystemId>,
-    pub(crate) probe: Probe,
     doubted: Moment,
     rest: Loop,
     postgres: Loop,
@@ -39,12 +38,16 @@ impl World {
         router
             .polled
             .retain(|name, _| table.members.contains_key(name));
+        router
+            .probes
+            .retain(|name, _| table.members.contains_key(name));
         for (name, asks) in &table.members {
+            let probe = router.probes.entry(name.clone());
+            probe.or_insert_with(|| Probe::new(now));
             let polled = router.polled.entry(name.clone());
             let polled = polled.or_insert_with(|| Polled {
                 asks: *asks,
                 system_id: None,
-                probe: Probe::new(now),
                 doubted: Moment::BOOT,
                 rest: Loop::default(),
                 postgres: Loop::default(),
@@ -156,6 +159,9 @@ impl World {
         };
         one.asking = None;
         let asked = one.last.unwrap_or(now);
+        let Some(probe) = router.probes.get_mut(&name) else {
+            return;
+        };
         router.witness.hears(&name, of_rest, asked, &heard);
         if of_rest {
             let answer = match heard {
@@ -173,17 +179,17 @@ impl World {
                 self.tally.hit("a foreign answer");
             }
             match answer {
-                Ok(answer) => polled.probe.rest.answered(answer, asked),
-                Err(cause) => polled.probe.rest = polled.probe.rest.clone().unanswered(cause, now),
+                Ok(answer) => probe.rest.answered(answer, asked),
+                Err(cause) => probe.rest = probe.rest.clone().unanswered(cause, now),
             }
-            polled.probe.looked = Some(now);
+            probe.looked = Some(now);
         } else {
             match heard {
-                Heard::Postgres(accepts) => polled.probe.postgres.answered(accepts, asked),
-                Heard::Nothing(cause) => polled.probe.postgres_unanswered(cause, now),
+                Heard::Postgres(accepts) => probe.postgres.answered(accepts, asked),
+                Heard::Nothing(cause) => probe.postgres_unanswered(cause, now),
                 Heard::Rest(..) => return,
             }
-            polled.probe.pinged = Some(asked);
+            probe.pinged = Some(asked);
         }
         self.pump_polls(number);
         self.look_soon(number);

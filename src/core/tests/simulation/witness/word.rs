@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::Deserialize;
 use trunkline_core::Moment;
 
 use crate::node::{SCOPE, SYSTEM_ID};
@@ -34,21 +34,39 @@ pub(super) fn word(
     asked: Moment,
     identified: bool,
 ) -> Option<Word> {
-    let document: Value = serde_json::from_str(body).ok()?;
-    let who = &document["patroni"];
-    let fits = |given: &Value, ours: &str| given.as_str().is_none_or(|given| given == ours);
-    let ours = fits(&who["name"], member)
-        && fits(&who["scope"], SCOPE)
-        && (!identified || fits(&document["database_system_identifier"], SYSTEM_ID));
-    let role = document["role"].as_str()?.to_owned();
+    let document: Document<'_> = serde_json::from_str(body).ok()?;
+    let who = &document.patroni;
+    let fits = |given: Option<&str>, ours: &str| given.is_none_or(|given| given == ours);
+    let ours = fits(who.name, member)
+        && fits(who.scope, SCOPE)
+        && (!identified || fits(document.database_system_identifier, SYSTEM_ID));
     ours.then(|| Word {
         asked,
         code,
-        role,
-        runs: document["state"].as_str() == Some("running"),
-        timeline: document["timeline"].as_u64(),
-        until: document["leader_until_ms"]
-            .as_u64()
+        role: document.role.to_owned(),
+        runs: document.state == Some("running"),
+        timeline: document.timeline,
+        until: document
+            .leader_until_ms
             .map(|left| asked.after(Duration::from_millis(left))),
     })
+}
+
+/// What of the status document the specification goes by.
+#[derive(Deserialize)]
+struct Document<'a> {
+    role: &'a str,
+    #[serde(borrow)]
+    state: Option<&'a str>,
+    timeline: Option<u64>,
+    database_system_identifier: Option<&'a str>,
+    leader_until_ms: Option<u64>,
+    patroni: Who<'a>,
+}
+
+/// Whose it is.
+#[derive(Deserialize)]
+struct Who<'a> {
+    name: Option<&'a str>,
+    scope: Option<&'a str>,
 }
