@@ -90,6 +90,7 @@ pub(crate) const MET: &[(&str, u64)] = &[
     ("fault: a watch dies silently", 200),
     ("fault: an agent dies", 200),
     ("fault: an agent freezes", 300),
+    ("fault: an agent hangs", 200),
     ("fault: an agent is told to end", 200),
     ("fault: an etcd member dies", 200),
     ("fault: an etcd member freezes", 200),

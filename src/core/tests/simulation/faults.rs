@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     /// It is told to end, and started again.
     AgentEnds(usize),
     AgentFreezes(usize),
+    /// Its loop hangs, and its REST API goes on saying what it knew.
+    AgentHangs(usize),
     SlowDisk(usize),
     PostgresDies(usize),
     PostgresRestarts(usize),
@@ -105,7 +107,7 @@ pub(crate) enum Rest {
 /// Who else may answer at a member's address.
 const FOREIGN: [Rest; 3] = [Rest::OtherMember, Rest::OtherCluster, Rest::OtherDatabase];
 /// How many kinds there are to draw from.
-const KINDS: usize = 47;
+const KINDS: usize = 48;
 
 impl Fault {
     /// The kind in words, for counting.
@@ -113,6 +115,7 @@ impl Fault {
         match self {
             Self::AgentDies(_) => "fault: an agent dies",
             Self::AgentFreezes(_) => "fault: an agent freezes",
+            Self::AgentHangs(_) => "fault: an agent hangs",
             Self::AgentEnds(_) => "fault: an agent is told to end",
             Self::SlowDisk(_) => "fault: a disk is slow",
             Self::PostgresDies(_) => "fault: PostgreSQL dies",
@@ -231,6 +234,7 @@ impl Fault {
             43 => Self::Switchover(Asked::Failover((n + 1) % nodes)),
             44 => Self::PostmasterHangs(n),
             45 => Self::Switchover(Asked::LongAgo),
+            46 => Self::AgentHangs(n),
             _ => Self::Rest(n, Rest::Garbage),
         }
     }

@@ -180,7 +180,7 @@ impl World {
             let refused = Heard::Nothing(NoAnswer::Refused);
             return self.node_answers(number, router, question, refused);
         }
-        if node.agent.frozen {
+        if node.agent.frozen && !node.agent.hangs {
             let again = Event::RestAsked(number, router, question);
             return node.inbox.push(again);
         }
@@ -278,6 +278,7 @@ impl World {
 
     pub(crate) fn freeze_node(&mut self, number: usize, agent: bool, postgres: bool) {
         self.nodes[number].agent.frozen |= agent;
+        self.nodes[number].agent.hangs &= !agent;
         let it = &mut self.nodes[number].postgres;
         it.frozen |= postgres;
         it.hangs &= !postgres;
@@ -292,6 +293,7 @@ impl World {
 
     pub(crate) fn thaw_node(&mut self, number: usize) {
         self.nodes[number].agent.frozen = false;
+        self.nodes[number].agent.hangs = false;
         self.nodes[number].postgres.frozen = false;
         self.nodes[number].postgres.hangs = false;
         if let Some(ours) = &mut self.nodes[number].ours {

@@ -19,6 +19,10 @@ impl World {
         match *fault {
             Fault::AgentDies(n) => self.agent_dies(n),
             Fault::AgentFreezes(n) => self.freeze_node(n, true, false),
+            Fault::AgentHangs(n) => {
+                self.freeze_node(n, true, false);
+                self.nodes[n].agent.hangs = true;
+            }
             Fault::AgentEnds(n) => self.agent_is_to_end(n),
             Fault::SlowDisk(n) => self.nodes[n].slow_disk = true,
             Fault::PostgresDies(n) => self.postgres_dies(n, true),
@@ -96,6 +100,7 @@ impl World {
             }
             Fault::SlowDisk(n) => self.nodes[n].slow_disk = false,
             Fault::AgentFreezes(n)
+            | Fault::AgentHangs(n)
             | Fault::PostgresFreezes(n)
             | Fault::PostmasterHangs(n)
             | Fault::NodeFreezes(n) => {

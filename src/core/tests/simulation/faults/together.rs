@@ -17,7 +17,7 @@ pub(super) fn draw(chance: &mut Chance, ttl: u64, nodes: usize) -> Vec<(Moment, 
         (begins, chance.millis(lasts.0, lasts.1), fault)
     };
     let long = (1_000 * ttl, 1_000 * ttl + 4_000);
-    match begins.since_boot().subsec_millis() % 19 {
+    match begins.since_boot().subsec_millis() % 20 {
         // An old leader that goes on saying it leads, while etcd cannot be asked.
         0 => vec![
             at(0, 0, (9_000, 12_000), Fault::Rest(0, Rest::Stale)),
@@ -63,6 +63,16 @@ pub(super) fn draw(chance: &mut Chance, ttl: u64, nodes: usize) -> Vec<(Moment, 
             at(500, 1_000 * ttl, (100, 100), Fault::LeaderDeleted),
         ],
         kind @ 7..18 => of_agents(kind, &mut at, ttl, nodes, begins),
+        // The leader's loop hangs, its REST API goes on saying that it leads, and the router cannot ask etcd.
+        18 => vec![
+            at(0, 0, long, Fault::AgentHangs(0)),
+            at(
+                1_000,
+                1_000 * ttl,
+                (3_000, 9_000),
+                Fault::Cut(Cut::RouterFromEtcd(0)),
+            ),
+        ],
         // A node is cut off from etcd and the others, and the router sees both sides.
         _ => vec![
             at(0, 0, long, Fault::Cut(Cut::NodeFromEtcd(0))),

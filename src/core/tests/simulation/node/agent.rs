@@ -38,6 +38,8 @@ pub(crate) enum Errand {
 pub(crate) struct Agent {
     pub(crate) alive: bool,
     pub(crate) frozen: bool,
+    /// Whether only its loop is: its REST API answers.
+    pub(crate) hangs: bool,
     pub(crate) lease: Option<i64>,
     /// Until when it takes itself for the leader.
     pub(crate) leader_until: Option<Moment>,
@@ -149,7 +151,7 @@ impl World {
     pub(crate) fn agent_dies(&mut self, number: usize) {
         let agent = &mut self.nodes[number].agent;
         agent.alive = false;
-        agent.frozen = false;
+        (agent.frozen, agent.hangs) = (false, false);
         agent.errand = Errand::None;
         agent.turn += 1;
         if self.nodes[number].is_ours {

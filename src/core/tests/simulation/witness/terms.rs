@@ -3,12 +3,13 @@
 //! Terms are in the order of the locks that their promotions rest on, whenever a promotion came to its end. What is
 //! held against a write of an earlier term, and what excuses it:
 //!
-//! - *A node whose agent runs* acknowledges none from the moment of the promotion on. An agent that wakes up has a
-//!   second to stop PostgreSQL ([`AWAKE`]); of Patroni's own no more is asked than it promises, which is nothing.
+//! - *A node whose agent runs* acknowledges none from the moment of the promotion on. An agent that wakes up has
+//!   so long to stop PostgreSQL ([`AWAKE`]); of Patroni's own no more is asked than it promises, which is nothing.
 //! - *A router that runs* carries none, whoever wrote it: from the moment of the promotion on where the earlier leader
 //!   is ours, whatever became of its agent. Patroni's says that it leads without saying until when: where etcd says
-//!   nothing better, its word carries its sessions for three seconds, and one that runs on without its key has two to
-//!   take it back ([`Carries`]).
+//!   nothing better, its word carries its sessions for three seconds. By Patroni's own rules for its times that is
+//!   within its lease, unless its loop hangs and its REST API does not. And one that runs on without its key has two
+//!   seconds to take it back ([`Carries`]).
 //! - *A lock that was taken by hand*, a store that was wiped or put back: no clock bounds that, but whoever held the
 //!   lock believes in it no longer than its lease would have lasted ([`World::by_hand`]). A store that is put back may
 //!   also give the lock to an earlier holder, who then leads.
@@ -30,9 +31,11 @@ use crate::truth::{LockWas, Truth};
 use crate::world::World;
 
 /// How long an agent that wakes up has to stop PostgreSQL.
-const AWAKE: Duration = Duration::from_secs(1);
+const AWAKE: Duration = Duration::from_millis(300);
 /// How long a router that wakes up has to look.
 const LOOKS: Duration = Duration::from_millis(10);
+/// How long the word of a leader of Patroni's carries its sessions.
+const WORD: Duration = Duration::from_secs(3);
 /// Two acknowledge at one time if both do within this.
 const SIDE_BY_SIDE: Duration = Duration::from_millis(120);
 
@@ -167,7 +170,7 @@ impl World {
         if !runs || !through.clients.values().any(on_it) || self.by_hand() {
             return;
         }
-        let carries = self.what_carries(through, number);
+        let carries = self.what_carries(through, number, successor.at);
         if let Some(what) = carries {
             return self.tally.hit(what);
         }
@@ -180,14 +183,19 @@ impl World {
     }
 
     /// What keeps sessions on an earlier leader, by what this router was told.
-    fn what_carries(&self, router: &Router, number: usize) -> Option<&'static str> {
+    fn what_carries(&self, router: &Router, number: usize, since: Moment) -> Option<&'static str> {
         let node = &self.nodes[number];
         let keeps = router.cluster.when_unproven == WhenUnproven::Keep;
         let lied = Truth::within(node.lied, self.pace.ttl, self.now);
         match router.witness.carries(&node.name, keeps, self.now) {
             Some(Carries::Pause) => Some("an earlier term carried in pause"),
             Some(Carries::Operator) => Some("an earlier term carried because the operator says so"),
-            Some(Carries::Word) if !node.is_ours => Some("an earlier term carried by its word"),
+            // It counts its lease from the answer, which may come a round of retries later.
+            Some(Carries::Word)
+                if !node.is_ours && self.now < since.after(WORD + self.pace.retry) =>
+            {
+                Some("an earlier term carried by its word")
+            }
             Some(Carries::Retake) if !node.is_ours => {
                 Some("an earlier term that may retake its key")
             }

@@ -57,7 +57,7 @@ impl World {
         if !node.up {
             return;
         }
-        if node.agent.alive && node.agent.frozen {
+        if node.agent.alive && node.agent.frozen && !node.agent.hangs {
             let again = Event::PeerAsked(number, from, question);
             return node.inbox.push(again);
         }
