@@ -125,21 +125,48 @@ pub struct Written {
     pub lease: Option<LeaseId>,
 }
 
-/// What members' keys held when they were parsed last, and what was understood.
+/// What the keys that say most held when they were parsed last, and what was understood.
 #[derive(Clone, Debug, Default)]
-pub struct Members(BTreeMap<MemberName, (Vec<u8>, Result<Member, Invalid>)>);
+pub struct Understood {
+    members: BTreeMap<MemberName, Read<Member>>,
+    config: Option<Read<DynamicConfig>>,
+}
 
-impl Members {
-    fn parse(&mut self, name: &MemberName, value: &[u8]) -> Result<Member, Invalid> {
-        if let Some((known, parsed)) = self.0.get(name)
-            && known == value
-        {
-            return parsed.clone();
+/// A value and what it says.
+#[derive(Clone, Debug)]
+struct Read<T> {
+    value: Vec<u8>,
+    says: Result<T, Invalid>,
+}
+
+impl Understood {
+    fn member(&mut self, name: &MemberName, value: &[u8]) -> Result<Member, Invalid> {
+        match self.members.get(name) {
+            Some(known) if known.value == value => known.says.clone(),
+            Some(_) | None => {
+                let says = Member::parse(value);
+                let read = Read::new(value, says.clone());
+                self.members.insert(name.clone(), read);
+                says
+            }
         }
-        let parsed = Member::parse(value);
-        let known = (value.to_vec(), parsed.clone());
-        self.0.insert(name.clone(), known);
-        parsed
+    }
+
+    fn config(&mut self, value: &[u8]) -> Result<DynamicConfig, Invalid> {
+        match &self.config {
+            Some(known) if known.value == value => known.says.clone(),
+            Some(_) | None => {
+                let read = Read::new(value, DynamicConfig::parse(value));
+                self.config.insert(read).says.clone()
+            }
+        }
+    }
+}
+
+impl<T> Read<T> {
+    fn new(value: &[u8], says: Result<T, Invalid>) -> Self {
+        let value = value.to_vec();
+        Self { value, says }
     }
 }
 
@@ -190,18 +217,18 @@ impl ClusterView {
         keys: impl IntoIterator<Item = &'a KeyValue>,
         config: &DynamicConfig,
     ) -> Self {
-        Self::parse_again(prefix, store, keys, config, &mut Members::default())
+        Self::parse_again(prefix, store, keys, config, &mut Understood::default())
     }
 
-    /// The same, where `members` is what was understood of the last ones: what a member did not change is not parsed
-    /// again. There is a change of some member every second, and a member says a lot.
+    /// The same, where `understood` is what was understood of the last ones: what did not change is not parsed again. Some
+    /// member changes every second, and each says a lot.
     #[must_use]
     pub fn parse_again<'a>(
         prefix: &Prefix,
         store: StoreNumber,
         keys: impl IntoIterator<Item = &'a KeyValue>,
         config: &DynamicConfig,
-        members: &mut Members,
+        understood: &mut Understood,
     ) -> Self {
         let mut view = Self {
             store,
@@ -210,12 +237,14 @@ impl ClusterView {
         };
         for kv in keys {
             view.exists = true;
-            if let Err(cause) = view.take(prefix, kv, members) {
+            if let Err(cause) = view.take(prefix, kv, understood) {
                 view.invalid
                     .push((String::from_utf8_lossy(&kv.key).into_owned(), cause));
             }
         }
-        members.0.retain(|name, _| view.members.contains_key(name));
+        understood
+            .members
+            .retain(|name, _| view.members.contains_key(name));
         view
     }
 
@@ -258,7 +287,7 @@ impl ClusterView {
         &mut self,
         prefix: &Prefix,
         kv: &KeyValue,
-        members: &mut Members,
+        understood: &mut Understood,
     ) -> Result<(), Invalid> {
         let key = prefix.parse(&kv.key);
         if key != Key::Other {
@@ -277,7 +306,7 @@ impl ClusterView {
             }
             Key::Member(name) => {
                 // A member whose value is garbage is still a member: its name may hold the lock.
-                let (member, trouble) = match members.parse(&name, &kv.value) {
+                let (member, trouble) = match understood.member(&name, &kv.value) {
                     Ok(member) => (member, Ok(())),
                     Err(cause) => (Member::default(), Err(cause)),
                 };
@@ -293,7 +322,7 @@ impl ClusterView {
                 };
             }
             Key::Config => {
-                let config = DynamicConfig::parse(&kv.value);
+                let config = understood.config(&kv.value);
                 self.config_unreadable = config.is_err();
                 self.config = config?;
             }

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cluster::{ClusterView, KeyValue, Lock, Members};
+use crate::cluster::{ClusterView, KeyValue, Lock, Understood};
 use crate::keys::Prefix;
 use crate::memory::Memory;
 use crate::proof::Reading;
@@ -42,7 +42,7 @@ pub struct Follow {
     view: Observed<ClusterView, Trouble>,
     reading: Observed<Reading, Trouble>,
     config: DynamicConfig,
-    members: Members,
+    understood: Understood,
     system_id: Option<SystemId>,
     asks: u64,
     list: Slot,
@@ -96,7 +96,7 @@ impl Follow {
                 cause: Trouble::NotAsked,
             },
             config: DynamicConfig::default(),
-            members: Members::default(),
+            understood: Understood::default(),
             system_id: None,
             asks: 0,
             list: Slot::Due(now),
@@ -460,8 +460,8 @@ impl Follow {
 
     fn parsed(&mut self) -> ClusterView {
         let keys = self.keys.values().filter_map(|known| known.value.as_ref());
-        let (config, members) = (&self.config, &mut self.members);
-        let mut view = ClusterView::parse_again(&self.prefix, self.store, keys, config, members);
+        let (config, known) = (&self.config, &mut self.understood);
+        let mut view = ClusterView::parse_again(&self.prefix, self.store, keys, config, known);
         self.config = view.config.clone();
         // A store that was wiped takes the key away and not what it said: until there is another identifier, an
         // answer of some other cluster's database is as foreign as before.

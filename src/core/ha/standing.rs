@@ -302,8 +302,9 @@ impl Snapshot {
         }
         let view = self.view.value()?;
         // A cluster that is yet to be made gets the configuration that this member brings.
-        let initial = DynamicConfig::parse(self.me.initial_config.as_bytes()).ok();
-        let initial = initial.filter(|_| !view.written.contains_key(&Key::Config));
+        let initial = (!view.written.contains_key(&Key::Config))
+            .then(|| DynamicConfig::parse(self.me.initial_config.as_bytes()).ok())
+            .flatten();
         let config = initial.as_ref().unwrap_or(&view.config);
         if config.synchronous_mode != SynchronousMode::Off {
             Some(Unbuilt::Synchronous)

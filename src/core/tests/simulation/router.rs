@@ -1,6 +1,7 @@
 //! A router: core's decisions, driven as `src/router` drives them, on the world's clock.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use trunkline_core::config::router::{Cluster, Etcd, Hold};
@@ -44,7 +45,7 @@ pub(crate) struct Router {
     /// What was heard of whom.
     pub(crate) probes: BTreeMap<MemberName, Probe>,
     pub(crate) ledger: Ledger,
-    pub(crate) table: Option<Table>,
+    pub(crate) table: Option<Arc<Table>>,
     pub(crate) seats: BTreeMap<(usize, Target), Seat>,
     pub(crate) clients: BTreeMap<u64, Client>,
     pub(crate) witness: Witness,

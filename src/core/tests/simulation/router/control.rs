@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use trunkline_core::route::change::{self, Change, Event as Changed};
@@ -34,9 +35,9 @@ impl World {
             now,
             wall: wall(now),
         };
-        let table = route::look(&mut router.ledger, &snapshot);
-        let change = change::between(router.table.as_ref(), &table);
-        let had = router.table.replace(table.clone());
+        let table = Arc::new(route::look(&mut router.ledger, &snapshot));
+        let change = change::between(router.table.as_deref(), &table);
+        let had = router.table.replace(Arc::clone(&table));
         let system_id = router.feed.follow.view().value();
         let system_id = system_id.and_then(|view| view.system_id.clone());
         self.tally.decided(&table);
