@@ -35,6 +35,8 @@ pub(crate) const SYSTEM_ID: &str = "7710532611349547367";
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
+    /// The same without its port, as others name it.
+    pub(crate) host: String,
     /// Whether there is a machine at its address.
     pub(crate) up: bool,
     pub(crate) agent: Agent,
@@ -51,8 +53,6 @@ pub(crate) struct Node {
     pub(crate) well_since: Option<Moment>,
     pub(crate) postgres: Postgres,
     pub(crate) rest: RestIllness,
-    /// When it last answered with what it had said before.
-    pub(crate) lied: Option<Moment>,
     /// What arrived while processes were frozen.
     pub(crate) inbox: Vec<Event>,
 }
@@ -88,6 +88,7 @@ impl Node {
         Self {
             name: format!("pg-{}", number + 1),
             address: SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), 5432)),
+            host: Ipv4Addr::new(10, 0, 0, host).to_string(),
             up: true,
             agent: Agent::default(),
             is_ours: plan.ours[number],
@@ -103,7 +104,6 @@ impl Node {
             well_since: None,
             postgres: Postgres::new(0),
             rest: RestIllness::Well,
-            lied: None,
             inbox: Vec::new(),
         }
     }
@@ -192,10 +192,7 @@ impl World {
         let heard = match &node.rest {
             RestIllness::Well | RestIllness::Slow(_) => Heard::Rest(code, body),
             RestIllness::Silent | RestIllness::Refuses => return,
-            RestIllness::Stale(code, body) => {
-                node.lied = Some(self.now);
-                Heard::Rest(*code, body.clone())
-            }
+            RestIllness::Stale(code, body) => Heard::Rest(*code, body.clone()),
             RestIllness::Garbage => Heard::Rest(200, "<html>proxy</html>".to_owned()),
             RestIllness::Foreign(name, scope, id) => {
                 let mut document = json!({

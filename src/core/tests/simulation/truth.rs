@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trunkline_core::Moment;
+use trunkline_core::{Moment, Revision};
 
 /// What the lock was from a moment on.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub(crate) struct Truth {
     pub(crate) by_hand: Option<Moment>,
     /// When the cluster was last seen paused, or made a standby cluster: nobody is demoted as usual then.
     pub(crate) paused: Option<Moment>,
+    /// At which revision the configuration was changed last, and whether it says so.
+    pub(crate) in_pause: Option<(Revision, bool)>,
 }
 
 impl Truth {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use trunkline_core::Moment;
 use trunkline_core::postgres::ControlState;
+use trunkline_core::{Moment, Revision};
 
 use crate::chance::Chance;
 use crate::etcd::raft::TICK;
@@ -287,15 +287,28 @@ impl World {
         let holder = self.etcd.truth.text("leader");
         self.truth.lock_is(self.now, holder.clone(), created);
         self.lock_taken();
+        self.sees_pause();
         if before != holder.as_deref() {
             self.trace(|| format!("etcd: the lock goes from {before:?} to {holder:?}"));
             self.agents_notice();
         }
     }
 
+    /// Keeps up whether nobody is demoted, for the witness.
+    fn sees_pause(&mut self) {
+        let config = self.etcd.truth.get("config");
+        let at = config.map_or(Revision(0), |kv| kv.modified);
+        if self.truth.in_pause.is_none_or(|(known, _)| known != at) {
+            let text = self.etcd.truth.text("config").unwrap_or_default();
+            let paused = text.contains(r#""pause":true"#) || text.contains("standby_cluster");
+            self.truth.in_pause = Some((at, paused));
+        }
+    }
+
     /// Leases of a store that is no more bind nobody.
     pub(crate) fn leases_forgotten(&mut self) {
         self.truth.rebuilt(self.now);
+        self.truth.in_pause = None;
     }
 
     pub(crate) fn fails(&mut self, problem: impl FnOnce() -> String) {

@@ -63,7 +63,7 @@ impl World {
         let could = |other: &usize| self.could_have_led(*other, number, handover.at);
         if has {
             self.tally.hit("a handover that lost nothing");
-        } else if handover.had.iter().any(could) && !self.by_hand() {
+        } else if handover.had.iter().any(could) {
             let (by, at) = (self.nodes[handover.by].name.clone(), handover.at);
             self.fails(|| {
                 format!("I2: {name} is promoted and lacks what {by} acknowledged before {at}")
@@ -100,7 +100,7 @@ impl World {
             *other != number && log.is_in_upto(acknowledged, &self.nodes[*other].postgres.log)
         };
         let had: Vec<usize> = (0..self.nodes.len()).filter(has).collect();
-        if had.is_empty() && self.truth.lies_until <= self.now && !self.by_hand() {
+        if had.is_empty() {
             let name = self.nodes[number].name.clone();
             self.fails(|| format!("I2: {name} lets go of the lock, and nobody has everything"));
         }
@@ -167,7 +167,7 @@ impl World {
                 && (ahead || there.postgres.primary)
         };
         let other = (0..self.nodes.len()).find(goes_before);
-        if let Some(other) = other.filter(|_| !self.by_hand()) {
+        if let Some(other) = other {
             let other = self.nodes[other].name.clone();
             self.fails(|| format!("I3: {name} takes the lock, and {other} goes before it"));
         }

@@ -1,23 +1,22 @@
 //! The witness of terms (I1, I4): whoever was primary before acknowledges nothing once its successor is promoted.
 //!
-//! Terms are in the order of the locks that their promotions rest on, whenever a promotion came to its end. What is
-//! held against a write of an earlier term, and what excuses it:
+//! Terms are in the order of the locks that their promotions rest on, whenever a promotion came to its end. Nobody is
+//! excused for holding the lock now, and nobody but a node that sleeps for a promotion that was late. What is held
+//! against a write of an earlier term, and what excuses it:
 //!
-//! - *A node whose agent runs* acknowledges none from the moment of the promotion on. An agent that wakes up has
-//!   so long to stop PostgreSQL ([`AWAKE`]); of Patroni's own no more is asked than it promises, which is nothing.
+//! - *A node whose agent runs* acknowledges none from the moment of the promotion on. An agent that wakes up has so long
+//!   to stop PostgreSQL: [`AWAKE`]. Of Patroni's own no more is asked than it promises, which is nothing.
 //! - *A router that runs* carries none, whoever wrote it: from the moment of the promotion on where the earlier leader
 //!   is ours, whatever became of its agent. Patroni's says that it leads without saying until when: where etcd says
 //!   nothing better, its word carries its sessions for three seconds. By Patroni's own rules for its times that is
 //!   within its lease, unless its loop hangs and its REST API does not. And one that runs on without its key has two
-//!   seconds to take it back ([`Carries`]).
-//! - *A lock that was taken by hand*, a store that was wiped or put back: no clock bounds that, but whoever held the
-//!   lock believes in it no longer than its lease would have lasted ([`World::by_hand`]). A store that is put back may
-//!   also give the lock to an earlier holder, who then leads.
-//! - *In pause* nobody is demoted, and a router ends nothing that nobody contradicts.
+//!   seconds to take it back ([`Carries`]). A router that wakes up has so long to look: [`LOOKS`].
+//! - *A lock that was taken by hand*, a store that was wiped or put back: whoever held the lock cannot know, and believes
+//!   in it as long as its lease would have lasted, and so does a router ([`World::by_hand`]).
+//! - *In pause* nobody is demoted, and a router ends nothing that nobody contradicts; who has not heard of its end goes
+//!   on so for a while.
 //! - *`when_unproven: keep`* is the operator's word that sessions outlive every proof, while etcd cannot be asked and
 //!   the leader is silent; as soon as either speaks, all of the above holds.
-//! - *A REST API that gives an old answer for its own* lies of when the lease ends; what it said carries as if it were
-//!   true.
 
 use std::time::Duration;
 
@@ -135,24 +134,19 @@ impl World {
         let aside = aside.map(|(other, _)| *other);
         self.record.wrote.insert(number, (timeline, now));
         let runs = self.runs(number);
-        if let Some(other) = aside.filter(|other| runs && self.runs(*other) && !self.by_hand()) {
+        if let Some(other) = aside.filter(|other| runs && self.runs(*other)) {
             let (name, other) = (&self.nodes[number].name, &self.nodes[other].name);
             let (name, other) = (name.clone(), other.clone());
             self.fails(|| format!("I4: {name} and {other} both write on timeline {timeline}"));
         }
     }
 
-    /// Who was promoted after the one who writes this branch; unless a store that was put back since gave that one the
-    /// lock again.
+    /// Who was promoted after the one who writes this branch.
     fn successor(&self, number: usize, branch: u64) -> Option<Term> {
         let terms = &self.record.terms;
         let mine = terms.iter().rfind(|term| term.branch == branch);
         let mine = mine.and_then(|term| term.lock);
-        let leads = self.holder() == Some(number);
-        let succeeds = |term: &&Term| {
-            let given_back = leads && self.truth.was_rebuilt_since(term.at);
-            term.node != number && term.lock > mine && !given_back
-        };
+        let succeeds = |term: &&Term| term.node != number && term.lock > mine;
         terms.iter().rfind(succeeds).copied()
     }
 
@@ -186,7 +180,6 @@ impl World {
     fn what_carries(&self, router: &Router, number: usize, since: Moment) -> Option<&'static str> {
         let node = &self.nodes[number];
         let keeps = router.cluster.when_unproven == WhenUnproven::Keep;
-        let lied = Truth::within(node.lied, self.pace.ttl, self.now);
         match router.witness.carries(&node.name, keeps, self.now) {
             Some(Carries::Pause) => Some("an earlier term carried in pause"),
             Some(Carries::Operator) => Some("an earlier term carried because the operator says so"),
@@ -198,9 +191,6 @@ impl World {
             }
             Some(Carries::Retake) if !node.is_ours => {
                 Some("an earlier term that may retake its key")
-            }
-            Some(Carries::Word | Carries::Retake) | None if lied => {
-                Some("an earlier term carried by a lie")
             }
             Some(Carries::Word | Carries::Retake) | None => None,
         }

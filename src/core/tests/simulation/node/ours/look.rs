@@ -253,9 +253,7 @@ impl World {
 
     /// The node that an address is of.
     pub(crate) fn node_of(&self, upstream: &Upstream) -> Option<usize> {
-        let is = |node: &Node| {
-            node.address.port() == upstream.port && node.address.ip().to_string() == upstream.host
-        };
+        let is = |node: &Node| node.address.port() == upstream.port && node.host == upstream.host;
         self.nodes.iter().position(is)
     }
 
