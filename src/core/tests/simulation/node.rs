@@ -281,6 +281,13 @@ impl World {
         it.hangs &= !postgres;
     }
 
+    /// The agent's loop does nothing any more; its REST API goes on.
+    pub(crate) fn hang_agent(&mut self, number: usize) {
+        let agent = &mut self.nodes[number].agent;
+        agent.hangs |= !agent.frozen;
+        agent.frozen = true;
+    }
+
     /// The postmaster does nothing any more; its children go on.
     pub(crate) fn hang_postmaster(&mut self, number: usize) {
         let it = &mut self.nodes[number].postgres;

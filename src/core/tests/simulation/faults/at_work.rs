@@ -19,10 +19,7 @@ impl World {
         match *fault {
             Fault::AgentDies(n) => self.agent_dies(n),
             Fault::AgentFreezes(n) => self.freeze_node(n, true, false),
-            Fault::AgentHangs(n) => {
-                self.freeze_node(n, true, false);
-                self.nodes[n].agent.hangs = true;
-            }
+            Fault::AgentHangs(n) => self.hang_agent(n),
             Fault::AgentEnds(n) => self.agent_is_to_end(n),
             Fault::SlowDisk(n) => self.nodes[n].slow_disk = true,
             Fault::PostgresDies(n) => self.postgres_dies(n, true),
