@@ -59,7 +59,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             "if tenure.store == StoreNumber::REMEMBERED && false {",
         )],
     ),
-    row(
+    pool(
         "keeps the sessions of a primary found dead",
         &[(
             "(Verdict::Hold(Because::Dead(name.clone())), Residence::End)",
