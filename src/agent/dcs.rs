@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use trunkline_core::cluster::ClusterView;
-use trunkline_core::follow::Trouble;
+use trunkline_core::follow::{Header, Trouble};
 use trunkline_core::ha::Write;
 use trunkline_core::keys::{Key, Prefix};
-use trunkline_core::lease::{Acquisition, Held, Keeping, Lease, Renewal, Written};
+use trunkline_core::lease::{self, Acquisition, Held, Keeping, Lease, Renewal, Written};
 use trunkline_core::wire::config::DynamicConfig;
 use trunkline_core::wire::status::Status;
-use trunkline_core::{Lsn, MemberName, Moment, Observed, Revision};
+use trunkline_core::{Lsn, MemberName, Moment, Observed, RaftTerm, Revision};
 use trunkline_io::clock;
 use trunkline_io::etcd::{Access, Attached, Missing, Proof, Put, When};
 use trunkline_io::shutdown::Tasks;
@@ -29,6 +29,9 @@ use question::{Change, KeepLease, Make, ProveLock, ReleaseLock, Revoke, TakeLock
 
 /// A lease confirmed this long ago is asked after before the lock is taken on it.
 const RECENT: Duration = Duration::from_secs(1);
+/// So often in one question etcd may turn out to have elected another leader, or the lease to be gone.
+const ELECTIONS: usize = 4;
+const ELECTING: &str = "etcd elects one leader after the other: the lease is not confirmed";
 
 /// The agent's etcd. Owned by the cycle.
 #[derive(Debug)]
@@ -37,6 +40,10 @@ pub struct Dcs {
     me: MemberName,
     asker: Asker,
     lease: Option<Lease>,
+    /// In which raft term it was kept alive; `None` of one that was granted, to which a majority agreed.
+    alive_in: Option<RaftTerm>,
+    /// Whether that was another term than etcd is in.
+    lapsed: bool,
     held: Option<Held>,
     /// The TTL that etcd granted longer than it was asked for, once that was said.
     warned: Option<Duration>,
@@ -70,6 +77,8 @@ pub fn start(
         prefix,
         me,
         lease: None,
+        alive_in: None,
+        lapsed: false,
         held: None,
         warned: None,
     })
@@ -124,7 +133,7 @@ impl Dcs {
 
     /// Keeps the lease alive and proves that the leader key is this agent's (contract 1.4, refresh lock).
     pub async fn renew(&mut self, ttl: Duration, deadline: Moment) -> Renewal {
-        loop {
+        for _ in 0..ELECTIONS {
             let lease = match self.kept(ttl, deadline).await {
                 Ok(lease) => lease,
                 Err(words) => return Renewal::Unreachable(words),
@@ -143,24 +152,26 @@ impl Dcs {
                 lease: lease.id,
                 missing,
             };
-            return match self.asker.ask(deadline, &question).await {
-                Err(words) => Renewal::Unreachable(words),
+            match self.asker.ask(deadline, &question).await {
+                Err(words) => return Renewal::Unreachable(words),
                 // It ended between the two questions.
-                Ok(Proof::LeaseGone) => {
-                    self.lease = None;
-                    continue;
+                Ok(Proof::LeaseGone) => self.lease = None,
+                // etcd has another leader than the one that kept it alive: that has to be done again.
+                Ok(Proof::Key(header, _)) if !self.is_confirmed(header) => self.lapses(),
+                Ok(proof @ Proof::Key(..)) => {
+                    return match self.proven(lease, proof).await {
+                        Ok(held) => Renewal::Confirmed(lease, held),
+                        Err(holder) => Renewal::Lost { holder },
+                    };
                 }
-                Ok(proof @ Proof::Key(..)) => match self.proven(lease, proof).await {
-                    Ok(held) => Renewal::Confirmed(lease, held),
-                    Err(holder) => Renewal::Lost { holder },
-                },
-            };
+            }
         }
+        Renewal::Unreachable(ELECTING.to_owned())
     }
 
     /// Takes the lock if nobody has it.
     pub async fn acquire(&mut self, ttl: Duration, deadline: Moment) -> Acquisition {
-        loop {
+        for _ in 0..ELECTIONS {
             let lease = match self.recent(ttl, deadline).await {
                 Ok(lease) => lease,
                 Err(words) => return Acquisition::Unreachable(words),
@@ -170,18 +181,31 @@ impl Dcs {
                 me: &self.me,
                 lease: lease.id,
             };
-            return match self.asker.ask(deadline, &question).await {
-                Err(words) => Acquisition::Unreachable(words),
-                Ok(Proof::LeaseGone) => {
-                    self.lease = None;
-                    continue;
+            match self.asker.ask(deadline, &question).await {
+                Err(words) => return Acquisition::Unreachable(words),
+                Ok(Proof::LeaseGone) => self.lease = None,
+                // If the lock was taken it is on this lease, and found so.
+                Ok(Proof::Key(header, _)) if !self.is_confirmed(header) => self.lapses(),
+                Ok(proof @ Proof::Key(..)) => {
+                    return match self.proven(lease, proof).await {
+                        Ok(held) => Acquisition::Won(lease, held),
+                        Err(_holder) => Acquisition::Lost,
+                    };
                 }
-                Ok(proof @ Proof::Key(..)) => match self.proven(lease, proof).await {
-                    Ok(held) => Acquisition::Won(lease, held),
-                    Err(_holder) => Acquisition::Lost,
-                },
-            };
+            }
         }
+        Acquisition::Unreachable(ELECTING.to_owned())
+    }
+
+    /// Whether the lease lives for its whole time, now that etcd has agreed to something else.
+    fn is_confirmed(&self, agreed: Header) -> bool {
+        self.alive_in
+            .is_none_or(|kept| lease::is_confirmed(kept, agreed.term))
+    }
+
+    /// The lease has to be kept alive anew before anything is proven by it.
+    const fn lapses(&mut self) {
+        self.lapsed = true;
     }
 
     /// Lets the lock go, with this leader's last word on its position if there is one.
@@ -293,7 +317,7 @@ impl Dcs {
         let recent = |lease: &Lease| {
             lease.wanted == ttl && clock::now() < lease.confirmed.after(RECENT.min(ttl / 4))
         };
-        match self.lease.filter(recent) {
+        match self.lease.filter(recent).filter(|_| !self.lapsed) {
             Some(lease) => Ok(lease),
             None => self.kept(ttl, deadline).await,
         }
@@ -306,7 +330,10 @@ impl Dcs {
             had: self.lease.filter(|lease| lease.wanted == ttl),
             ttl,
         };
-        let (_, lease) = self.asker.ask(deadline, &question).await?;
+        let kept = self.asker.ask(deadline, &question).await?;
+        let lease = kept.lease;
+        self.alive_in = kept.alive.then_some(kept.header.term);
+        self.lapsed = false;
         if lease.granted > ttl && self.warned != Some(ttl) {
             self.warned = Some(ttl);
             tracing::warn!(

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{LeaseId, MemberName, Moment, Revision};
+use crate::{LeaseId, MemberName, Moment, RaftTerm, Revision};
 
 /// A lease as etcd granted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,17 @@ impl Lease {
     pub const fn ends(&self) -> Moment {
         self.confirmed.after(self.granted)
     }
+}
+
+/// Whether a lease that was kept alive in one raft term lives for its whole time, as an answer shows that a majority of
+/// etcd agreed to afterwards, from an endpoint in this other term.
+///
+/// Who was etcd's leader answers a keepalive for as long as its election timeout after another was elected, and the lease
+/// ends a whole time after *that* election. A majority agrees to nothing in a term once it has elected the leader of a later
+/// one, and an endpoint is in no earlier term than what it tells of.
+#[must_use]
+pub fn is_confirmed(kept: RaftTerm, agreed: RaftTerm) -> bool {
+    kept == agreed
 }
 
 /// The lock, as this agent last proved to hold it.
@@ -108,4 +119,18 @@ pub enum Acquisition {
     Lost,
     /// etcd did not answer. The key may have been created all the same: the view will tell.
     Unreachable(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keepalive_counts_only_if_etcd_had_no_election_since() {
+        assert!(is_confirmed(RaftTerm(7), RaftTerm(7)));
+        // Another leader was elected: before the keepalive, or since.
+        assert!(!is_confirmed(RaftTerm(7), RaftTerm(8)));
+        // The endpoint that was asked last has not heard of the election yet.
+        assert!(!is_confirmed(RaftTerm(8), RaftTerm(7)));
+    }
 }

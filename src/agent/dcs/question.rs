@@ -36,6 +36,14 @@ pub(super) struct KeepLease<'a> {
     pub(super) ttl: Duration,
 }
 
+/// A lease that lives.
+pub(super) struct Kept {
+    pub(super) lease: Lease,
+    pub(super) header: Header,
+    /// Whether it was kept alive, and not granted now.
+    pub(super) alive: bool,
+}
+
 /// Whose the lock is, and for it if it is this member's.
 pub(super) struct ProveLock<'a> {
     pub(super) prefix: &'a Prefix,
@@ -80,7 +88,7 @@ pub(super) enum Change {
 }
 
 impl Question for KeepLease<'_> {
-    type Answer = (Option<Header>, Lease);
+    type Answer = Kept;
 
     async fn put_to(
         &self,
@@ -90,7 +98,13 @@ impl Question for KeepLease<'_> {
         let confirmed = clock::now();
         if let Some(had) = self.had {
             match endpoint.keep_alive(self.prefix, had.id, within).await? {
-                Leased::Alive => return Ok((None, Lease { confirmed, ..had })),
+                Leased::Alive(header) => {
+                    return Ok(Kept {
+                        lease: Lease { confirmed, ..had },
+                        header,
+                        alive: true,
+                    });
+                }
                 Leased::Gone => {}
             }
         }
@@ -103,7 +117,11 @@ impl Question for KeepLease<'_> {
             wanted: self.ttl,
             confirmed,
         };
-        Ok((Some(header), lease))
+        Ok(Kept {
+            lease,
+            header,
+            alive: false,
+        })
     }
 }
 
@@ -181,9 +199,10 @@ impl Headed for Proof {
     }
 }
 
-impl Headed for (Option<Header>, Lease) {
+impl Headed for Kept {
+    /// A keepalive is answered without asking a majority: an endpoint that is a moment behind is no other store.
     fn header(&self) -> Option<Header> {
-        self.0
+        (!self.alive).then_some(self.header)
     }
 }
 

@@ -26,8 +26,9 @@ pub struct Granted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Leased {
-    /// It lives for its whole time again.
-    Alive,
+    /// It lives for its whole time again, as etcd's leader said that this endpoint knew in the term of this header, or in
+    /// a later one.
+    Alive(Header),
     /// There is none of that number.
     Gone,
 }
@@ -115,7 +116,7 @@ impl Endpoint {
         Box::pin(self.ask(prefix, Need::write(within), granted)).await
     }
 
-    /// Keeps a lease alive: one question, one answer. What the answer says counts from when it was sent.
+    /// Keeps a lease alive. What the answer says counts from when it was sent.
     ///
     /// # Errors
     /// [`Trouble`] when etcd does not answer within `within`.
@@ -126,14 +127,23 @@ impl Endpoint {
         within: Duration,
     ) -> Result<Leased, Trouble> {
         let kept = |mut client: Client| async move {
-            match client.lease_keep_alive(lease.0).await {
-                Ok(_streams) => Ok(Leased::Alive),
+            let (mut keeper, mut answers) = match client.lease_keep_alive(lease.0).await {
+                Ok(streams) => streams,
                 // So etcd-client says that the answer had no TTL.
                 Err(Error::LeaseKeepAliveError(text)) if text == "lease not found" => {
-                    Ok(Leased::Gone)
+                    return Ok(Leased::Gone);
                 }
-                Err(error) => Err(error),
+                Err(error) => return Err(error),
+            };
+            // It keeps the first answer's header to itself.
+            keeper.keep_alive().await?;
+            let answer = answers.message().await?.ok_or_else(no_header)?;
+            if answer.ttl() <= 0 {
+                return Ok(Leased::Gone);
             }
+            Ok(Leased::Alive(
+                answer.header().map(header).ok_or_else(no_header)?,
+            ))
         };
         Box::pin(self.ask(prefix, Need::write(within), kept)).await
     }
