@@ -1,6 +1,6 @@
 //! Whether the data here is this cluster's (contract 5.2, rows 12 to 14; A5).
 
-use super::action::{Action, Decision, Write};
+use super::action::{Action, Decision, Job, Stop, Write};
 use super::bootstrap::{FAILED, release};
 use super::reason::{Key as Of, Reason};
 use super::snapshot::Snapshot;
@@ -61,15 +61,32 @@ fn unknown(s: &Snapshot) -> Decision {
 
 /// The data is another cluster's: nothing is done to it.
 fn foreign(s: &Snapshot) -> Decision {
-    if !s.is_paused() {
-        return Decision::now(
-            s,
-            Action::Exit(FAILED),
-            Reason::SystemIdMismatch(s.me.name.clone()),
-        );
+    let mismatch = Reason::SystemIdMismatch(s.me.name.clone());
+    match (s.is_paused(), s.holder() == Holder::Me) {
+        (true, true) => release(s, Reason::ReleasedMismatch),
+        (true, false) => rest(s, mismatch),
+        (false, true) => gives_up(s, mismatch),
+        (false, false) => Decision::now(s, Action::Exit(FAILED), mismatch),
     }
-    if s.holder() == Holder::Me {
-        return release(s, Reason::ReleasedMismatch);
+}
+
+/// It led with this data: nobody keeps its lock once the agent has ended, and whoever takes it must not meet a primary
+/// that goes on writing (A1). Without the lock PostgreSQL is left as it is.
+fn gives_up(s: &Snapshot, mismatch: Reason) -> Decision {
+    if s.may_write() {
+        let stop = Job::Stop(Stop {
+            immediate: false,
+            checkpoint: false,
+            deadline: None,
+        });
+        return match s.backs_off(&stop).filter(|again| s.now < *again) {
+            Some(again) => rest(s, mismatch).by(again),
+            None => Decision::now(s, Action::Begin(stop), mismatch),
+        };
     }
-    rest(s, Reason::SystemIdMismatch(s.me.name.clone()))
+    let release = Action::Release { optime: None };
+    if s.certain().is_some() && s.untried(&release) {
+        return Decision::now(s, release, Reason::ReleasedMismatch);
+    }
+    Decision::now(s, Action::Exit(FAILED), mismatch)
 }

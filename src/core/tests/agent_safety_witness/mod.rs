@@ -102,6 +102,11 @@ impl Witness {
         if to_write && (!certain || known_lost(s)) {
             return Err("PostgreSQL is to accept writes without a lock that is certain".to_owned());
         }
+        // Once it has ended nobody stops PostgreSQL when the lease does.
+        let leaves = matches!(d.action, Action::Exit(_)) && !s.ending && !is_paused(s);
+        if leaves && certain && accepts_writes(s) {
+            return Err("the agent ends beside a primary that has the lock".to_owned());
+        }
         // A lock that cannot be confirmed: the stop has begun when there is only the time for it left.
         if let Some(held) = s.held.filter(|_| certain && accepts_writes(s)) {
             let gives_way = matches!(
@@ -346,7 +351,8 @@ fn a7(s: &Snapshot, d: &Decision) -> Verdict {
     };
     let asked = stop.checkpoint || s.ending;
     let too_slow = matches!(s.postmaster, Postmaster::Up { since, .. } if s.now >= since.after(s.me.primary_start_timeout));
-    if asked || known_lost(s) || (stop.immediate && too_slow) || !accepts_writes(s) {
+    let foreign = s.is_own_data() == Some(false);
+    if asked || foreign || known_lost(s) || (stop.immediate && too_slow) || !accepts_writes(s) {
         return Ok(());
     }
     let config = s
