@@ -132,7 +132,7 @@ impl Observer {
             None => self.look_at_data(patience).await,
             Some(words) => DataDirectory::Unusable(words),
         };
-        self.read_control(&data, job, patience).await;
+        self.read_control(&data, job, fresh, patience).await;
         self.read_history();
         Seen {
             data,
@@ -223,11 +223,13 @@ impl Observer {
         self.data.clone()
     }
 
-    /// The control file is read while PostgreSQL does not speak for itself, and while a job changes it.
+    /// The control file is read while PostgreSQL does not speak for itself, while a job changes it, and where replay has
+    /// stopped.
     async fn read_control(
         &mut self,
         data: &DataDirectory,
         job: Option<&InFlight>,
+        fresh: Moment,
         patience: Duration,
     ) {
         if !matches!(data, DataDirectory::Present { .. }) {
@@ -235,9 +237,18 @@ impl Observer {
             return;
         }
         let changes = |flight: &InFlight| matches!(flight.job, Job::Stop(_) | Job::Promote);
-        let speaks = self.database.fresh().is_some() && !job.is_some_and(changes);
-        if speaks && self.system_id.is_some() {
-            return;
+        let speaks = self.database.fresh().filter(|_| !job.is_some_and(changes));
+        if let Some((database, _)) = speaks
+            && self.system_id.is_some()
+        {
+            // Why replay is paused, only the control file tells.
+            let read = self
+                .control
+                .fresh()
+                .is_some_and(|(_, asked)| asked >= fresh);
+            if !database.replay_paused || read {
+                return;
+            }
         }
         let asked = clock::now();
         let binaries = Binaries::of(&self.agent);

@@ -30,6 +30,7 @@ mod sentences;
 pub mod snapshot;
 pub mod standing;
 mod starting;
+mod starved;
 mod switchover;
 mod upkeep;
 mod words;

@@ -20,7 +20,7 @@ pub mod units;
 pub mod verdict;
 pub mod version;
 
-pub use control::{ControlData, ControlState};
+pub use control::{ControlData, ControlState, Limits};
 pub use history::HistoryFile;
 pub use lock_file::{LockFile, PostmasterStatus};
 pub use version::MajorVersion;
@@ -143,6 +143,8 @@ pub struct Database {
     pub replayed_at: Option<String>,
     /// Whether replay is paused.
     pub replay_paused: bool,
+    /// What it was started with of what a standby needs enough of; `None` where it was not asked.
+    pub limits: Option<Limits>,
     /// The WAL receiver, if one runs.
     pub receiver: Option<WalReceiver>,
     /// Whether `restore_command` is set.

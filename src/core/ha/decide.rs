@@ -9,8 +9,8 @@ use super::snapshot::{PeerWord, Snapshot};
 use super::standing::{Holder, Server};
 use super::upkeep::rest;
 use super::{
-    bootstrap, dcs_lost, ending, follower, identity, job, leader, lost, pause, race, switchover,
-    upkeep,
+    bootstrap, dcs_lost, ending, follower, identity, job, leader, lost, pause, race, starved,
+    switchover, upkeep,
 };
 use crate::MemberName;
 
@@ -25,6 +25,7 @@ pub fn decide(s: &Snapshot) -> Decision {
         .or_else(|| job::decide(s))
         .or_else(|| identity::decide(s))
         .or_else(|| pause::decide(s))
+        .or_else(|| starved::decide(s))
         .unwrap_or_else(|| by_role(s))
 }
 

@@ -124,6 +124,8 @@ pub enum Reason {
     Reinitializing,
     /// PostgreSQL is told to follow this leader.
     Redirecting(MemberName),
+    /// The primary has more of something than this standby: it has to be started with as much.
+    TooFewForReplay,
     /// A changed configuration is applied.
     Reloading,
     /// Slots of members have to change.

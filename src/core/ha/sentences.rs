@@ -66,6 +66,9 @@ impl Reason {
             Self::WaitingForSuccessor => "released the leader lock, waiting for a successor",
             Self::SingleUserRecovery => "doing crash recovery in a single user mode",
             Self::Reinitializing => "reinitializing due to diverged timelines",
+            Self::TooFewForReplay => {
+                "replay is paused because the primary has more of a parameter: restarting with as much"
+            }
             Self::Reloading => "applying the changed configuration",
             Self::KeepingSlots => "changing replication slots",
             Self::Checkpoint => "checkpoint after promotion",

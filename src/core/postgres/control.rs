@@ -56,6 +56,33 @@ pub struct ControlData {
     pub max_locks_per_transaction: u32,
 }
 
+/// What a hot standby must have at least as much of as the primary whose log it replays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// `max_connections`.
+    pub max_connections: u32,
+    /// `max_worker_processes`.
+    pub max_worker_processes: u32,
+    /// `max_wal_senders`.
+    pub max_wal_senders: u32,
+    /// `max_prepared_transactions`.
+    pub max_prepared_transactions: u32,
+    /// `max_locks_per_transaction`.
+    pub max_locks_per_transaction: u32,
+}
+
+impl Limits {
+    /// Whether any of them is less than what is needed.
+    #[must_use]
+    pub const fn fall_short_of(&self, needed: &ControlData) -> bool {
+        self.max_connections < needed.max_connections
+            || self.max_worker_processes < needed.max_worker_processes
+            || self.max_wal_senders < needed.max_wal_senders
+            || self.max_prepared_transactions < needed.max_prepared_transactions
+            || self.max_locks_per_transaction < needed.max_locks_per_transaction
+    }
+}
+
 /// Why what `pg_controldata` printed says nothing of this cluster of files.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BadControl {

@@ -2,7 +2,7 @@
 //! trip brings everything and no type has to be looked up.
 
 use serde::Deserialize;
-use trunkline_core::postgres::{Database, Slot, WalReceiver, WalSender};
+use trunkline_core::postgres::{Database, Limits, Slot, WalReceiver, WalSender};
 use trunkline_core::{Lsn, Timeline};
 
 /// Understood by PostgreSQL 13 to 18. Whether it is in recovery is asked once: the rest hangs on it.
@@ -21,6 +21,12 @@ SELECT pg_catalog.json_build_object(
   'replayed_at', CASE WHEN r.recovers THEN
     to_char(pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00:00' END,
   'replay_paused', CASE WHEN r.recovers THEN pg_is_wal_replay_paused() ELSE false END,
+  'limits', json_build_object(
+    'max_connections', current_setting('max_connections')::int,
+    'max_worker_processes', current_setting('max_worker_processes')::int,
+    'max_wal_senders', current_setting('max_wal_senders')::int,
+    'max_prepared_transactions', current_setting('max_prepared_transactions')::int,
+    'max_locks_per_transaction', current_setting('max_locks_per_transaction')::int),
   'receiver', CASE WHEN w.pid IS NOT NULL THEN json_build_object(
     'status', w.status, 'slot', w.slot_name, 'host', w.sender_host, 'port', w.sender_port,
     'latest_end', w.latest_end_lsn - '0/0', 'timeline', w.received_tli) END,
@@ -57,6 +63,13 @@ pub(in crate::postgres) fn read(answer: &str) -> Result<Database, serde_json::Er
         replayed: lsn(answer.replayed),
         replayed_at: answer.replayed_at,
         replay_paused: answer.replay_paused,
+        limits: Some(Limits {
+            max_connections: answer.limits.max_connections,
+            max_worker_processes: answer.limits.max_worker_processes,
+            max_wal_senders: answer.limits.max_wal_senders,
+            max_prepared_transactions: answer.limits.max_prepared_transactions,
+            max_locks_per_transaction: answer.limits.max_locks_per_transaction,
+        }),
         receiver: answer.receiver.map(|receiver| WalReceiver {
             status: receiver.status.unwrap_or_default(),
             slot: receiver.slot,
@@ -83,10 +96,20 @@ struct Answer {
     replayed: Option<u64>,
     replayed_at: Option<String>,
     replay_paused: bool,
+    limits: Limited,
     receiver: Option<Receiver>,
     restores: bool,
     standbys: Vec<Standby>,
     slots: Vec<SlotRow>,
+}
+
+#[derive(Deserialize)]
+struct Limited {
+    max_connections: u32,
+    max_worker_processes: u32,
+    max_wal_senders: u32,
+    max_prepared_transactions: u32,
+    max_locks_per_transaction: u32,
 }
 
 #[derive(Deserialize)]

@@ -150,6 +150,8 @@ fn postgres(what: &[&str], world: &mut World) -> Done {
             node.state = ControlState::ShutDown;
             node.checkpoint = node.at;
         }
+        ["has", "few", "connections"] => node.replay_pauses(50),
+        ["is", "paused", "by", "hand"] => node.replay_pauses(100),
         ["crashes"] => world.crash(),
         ["starting"] => {
             node.postmaster = Postmaster::Up {

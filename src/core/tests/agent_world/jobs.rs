@@ -58,7 +58,12 @@ impl World {
                 node.is_down(ControlState::InArchiveRecovery, now);
             }
             Job::Start(Mode::Primary, _) => node.runs(true, now),
-            Job::Start(Mode::Standby(_), _) => node.runs(false, now),
+            Job::Start(Mode::Standby(_), _) => {
+                node.runs(false, now);
+                if let Observed::Fresh { value, .. } = &mut node.database {
+                    value.replay_paused = false;
+                }
+            }
             Job::Stop(stop) => {
                 let led = node.state == ControlState::InProduction;
                 node.is_down(

@@ -2,7 +2,7 @@
 
 use trunkline_core::ha::{Job, Mode};
 use trunkline_core::postgres::{
-    ControlData, ControlState, DataDirectory, Database, HistoryFile, Postmaster, Silence,
+    ControlData, ControlState, DataDirectory, Database, HistoryFile, Limits, Postmaster, Silence,
 };
 use trunkline_core::wire::history::HistoryLine;
 use trunkline_core::{Lsn, Moment, Observed, SystemId, Timeline};
@@ -131,6 +131,20 @@ impl Node {
             ..database
         };
         self.database = Observed::Fresh { value, asked: now };
+    }
+
+    /// Replay stops, of a standby that was started with so many connections.
+    pub(crate) fn replay_pauses(&mut self, connections: u32) {
+        if let Observed::Fresh { value, .. } = &mut self.database {
+            value.replay_paused = true;
+            value.limits = Some(Limits {
+                max_connections: connections,
+                max_worker_processes: 8,
+                max_wal_senders: 10,
+                max_prepared_transactions: 0,
+                max_locks_per_transaction: 64,
+            });
+        }
     }
 
     pub(crate) fn is_silent(&mut self, cause: Silence, now: Moment) {
