@@ -30,6 +30,7 @@ use crate::postgres::query::Target;
 mod applying;
 mod making;
 mod mending;
+mod restoring;
 mod running;
 
 /// How long a question of the REST API to PostgreSQL may take: what is answered must be answered within two seconds.

@@ -16,6 +16,7 @@ pub mod options_file;
 pub mod parameters;
 mod quoted;
 pub mod recovery;
+pub mod restored;
 pub mod units;
 pub mod verdict;
 pub mod version;

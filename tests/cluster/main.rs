@@ -18,6 +18,7 @@ mod agent_node_vanishes;
 mod agent_patronictl;
 mod agent_paused;
 mod agent_postgresql_killed;
+mod agent_restored;
 mod agent_starved;
 mod agent_stopped;
 mod agent_switchover;

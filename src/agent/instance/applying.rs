@@ -52,7 +52,7 @@ impl Instance {
     }
 
     /// Writes the files, has PostgreSQL read them, and looks what waits for a restart.
-    async fn apply(&self, mode: &Mode) -> Result<(), Unfinished> {
+    pub(super) async fn apply(&self, mode: &Mode) -> Result<(), Unfinished> {
         let settings = self.settings();
         let version = self.version().await?;
         let before = self.files.parameters()?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use trunkline_core::config::agent::Bootstrap;
 use trunkline_core::ha::{JobOutcome, Mode, Stop};
 use trunkline_core::postgres::conninfo::Conninfo;
 use trunkline_core::postgres::{Identity, Upstream};
@@ -11,7 +12,6 @@ use trunkline_io::clock;
 use super::applying::failed;
 use super::{Finished, Instance, Unfinished};
 use crate::postgres::clone::{self, Source};
-use crate::postgres::heartbeat::Heartbeat;
 use crate::postgres::postmaster::Running;
 use crate::postgres::program::Patience;
 use crate::postgres::unfinished;
@@ -19,10 +19,6 @@ use crate::postgres::{backups, bootstrap, control, roles, wipe};
 
 /// How long the roles may take.
 const ROLES: Duration = Duration::from_secs(30);
-/// How often a cluster that recovers after the operator's own method is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long a question may take.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// How long PostgreSQL gets to end at once.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
@@ -38,23 +34,9 @@ impl Instance {
         unfinished::clear(data).await?;
         self.state().made = true;
         match &how.method {
-            None => {
-                let initdb = self.binaries().path("initdb");
-                let superuser = &self.agent.superuser;
-                bootstrap::initdb(&initdb, data, &how.initdb, superuser, &patience).await?;
-                let _changed = self.files.append_hba(&how.pg_hba)?;
-            }
-            Some(method) => {
-                bootstrap::custom(method, &self.agent.scope, data, &patience).await?;
-                let _changed = backups::restore(&self.agent)?;
-            }
+            None => self.initdb(how, &patience).await?,
+            Some(method) => self.bootstrap_by(method, how, &patience).await?,
         }
-        let within = self.settings().start_timeout;
-        let started = self.start_quietly(&Mode::Primary, within, cancel).await?;
-        if started != JobOutcome::Done {
-            self.out_of_recovery(&patience).await?;
-        }
-        self.fill(how.post_init.as_deref(), &patience).await?;
         let control = control::read(&self.binaries(), data).await?;
         unfinished::finish(data)?;
         self.tell(|told| told.started(true));
@@ -64,8 +46,25 @@ impl Instance {
         }))
     }
 
+    async fn initdb(&self, how: &Bootstrap, patience: &Patience) -> Result<(), Unfinished> {
+        let initdb = self.binaries().path("initdb");
+        let (data, superuser) = (&self.agent.data_dir, &self.agent.superuser);
+        bootstrap::initdb(&initdb, data, &how.initdb, superuser, patience).await?;
+        let _changed = self.files.append_hba(&how.pg_hba)?;
+        let (within, cancel) = (self.settings().start_timeout, &patience.cancel);
+        let started = self.start_quietly(&Mode::Primary, within, cancel).await?;
+        if started != JobOutcome::Done {
+            self.out_of_recovery(patience).await?;
+        }
+        self.fill(how.post_init.as_deref(), patience).await
+    }
+
     /// Roles, and the operator's script between the superuser and the others (contract H.1).
-    async fn fill(&self, script: Option<&str>, patience: &Patience) -> Result<(), Unfinished> {
+    pub(super) async fn fill(
+        &self,
+        script: Option<&str>,
+        patience: &Patience,
+    ) -> Result<(), Unfinished> {
         let target = self.target(&self.settings());
         let by = || clock::now().after(ROLES);
         roles::superuser(&target, &self.agent, by())
@@ -87,25 +86,6 @@ impl Instance {
         roles::others(&target, &self.agent, by())
             .await
             .map_err(failed("creating the users for replication and pg_rewind"))
-    }
-
-    /// Waits until a cluster of the operator's own method has recovered to where it is to.
-    async fn out_of_recovery(&self, patience: &Patience) -> Result<(), Unfinished> {
-        let mut heartbeat = Heartbeat::new(self.target(&self.settings()), "Patroni heartbeat");
-        loop {
-            let answer = heartbeat.ask(clock::now().after(PATIENCE)).await;
-            if answer.is_ok_and(|database| !database.in_recovery) {
-                return Ok(());
-            }
-            if patience.cancel.is_cancelled() {
-                return Err(Unfinished::Cancelled);
-            }
-            if self.still_running(None)?.is_none() {
-                let words = "PostgreSQL ended while it was recovering: its own log says why";
-                return Err(Unfinished::Failed(words.to_owned()));
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
     }
 
     /// Copies a running member.

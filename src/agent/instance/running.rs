@@ -1,5 +1,6 @@
 //! Starting, stopping and promoting.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -60,28 +61,7 @@ impl Instance {
             tracing::warn!("{warning}");
         }
         let arguments = self.files.command_line(&settings, control.as_ref());
-        let what = Start {
-            data: &self.agent.data_dir,
-            postgres: &self.binaries().path("postgres"),
-            arguments: &arguments,
-        };
-        let patience = Patience::of(cancel, within);
-        if cancel.is_cancelled() {
-            return Err(Unfinished::Cancelled);
-        }
-        let outcome = match start::start(&self.launcher, what, &patience).await? {
-            Started::Ready(_) | Started::Closed(_) => JobOutcome::Done,
-            Started::Still(_) => JobOutcome::StillStarting,
-            Started::Cancelled(running) => {
-                // Whoever gave it up wants none to run; nobody may find it by its file yet.
-                self.end_now(running).await?;
-                return Err(Unfinished::Cancelled);
-            }
-            Started::Ended => {
-                let words = "PostgreSQL ended while it was starting: its own log says why";
-                return Err(Unfinished::Failed(words.to_owned()));
-            }
-        };
+        let outcome = self.launch(&arguments, within, cancel).await?;
         if outcome == JobOutcome::Done {
             let _changed = backups::save(&self.agent)?;
         }
@@ -89,6 +69,37 @@ impl Instance {
         state.pending_restart = written.raised.iter().map(pending).collect();
         state.applied = Some(settings);
         Ok(outcome)
+    }
+
+    /// Starts a postmaster with these arguments and waits for it; the files stand as they are to be.
+    pub(super) async fn launch(
+        &self,
+        arguments: &[OsString],
+        within: Duration,
+        cancel: &CancellationToken,
+    ) -> Finished {
+        let what = Start {
+            data: &self.agent.data_dir,
+            postgres: &self.binaries().path("postgres"),
+            arguments,
+        };
+        let patience = Patience::of(cancel, within);
+        if cancel.is_cancelled() {
+            return Err(Unfinished::Cancelled);
+        }
+        match start::start(&self.launcher, what, &patience).await? {
+            Started::Ready(_) | Started::Closed(_) => Ok(JobOutcome::Done),
+            Started::Still(_) => Ok(JobOutcome::StillStarting),
+            Started::Cancelled(running) => {
+                // Whoever gave it up wants none to run; nobody may find it by its file yet.
+                self.end_now(running).await?;
+                Err(Unfinished::Cancelled)
+            }
+            Started::Ended => {
+                let words = "PostgreSQL ended while it was starting: its own log says why";
+                Err(Unfinished::Failed(words.to_owned()))
+            }
+        }
     }
 
     /// A standby must be started with as much of some things as its primary has.

@@ -5,19 +5,27 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use trunkline_core::config::agent::{Agent, Credentials, Settings};
 use trunkline_core::ha::action::Mode;
-use trunkline_core::postgres::files::{self, Configuration};
+use trunkline_core::postgres::files;
 use trunkline_core::postgres::parameters::{self, Parameters, Raised};
+use trunkline_core::postgres::restored::{Restored, Signal};
 use trunkline_core::postgres::{ControlData, MajorVersion, Upstream, recovery};
 
 use super::binaries::Binaries;
 use super::directory;
 use super::disk::{self, Changed, FilesError, Rights};
 use super::trial::{self, Trial};
+
+mod plan;
+use plan::{Plan, adopt, put};
+
+/// Where PostgreSQL puts its sockets unless it is told otherwise: Debian's, and its own.
+const DEFAULT_SOCKETS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
 /// The files of this node's PostgreSQL.
 #[derive(Clone, Debug)]
@@ -81,23 +89,74 @@ impl Files {
         version: MajorVersion,
         control: Option<&ControlData>,
     ) -> Result<Written, FilesError> {
-        let (mut parameters, mut warnings) = parameters::to_write(settings);
+        let (parameters, warnings) = parameters::to_write(settings);
+        let plan = self.plan(settings, mode, version);
+        self.carry_out(plan, parameters, warnings, control).await
+    }
+
+    /// The same for the first start of what the operator's own method has made (contract H.3): it recovers as the method
+    /// says, and lets nobody in but the agent. `own` are the addresses at which the agent connects to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write_for`].
+    pub async fn write_restored(
+        &self,
+        settings: &Settings,
+        restored: &Restored,
+        own: &[IpAddr],
+        version: MajorVersion,
+        control: Option<&ControlData>,
+    ) -> Result<Written, FilesError> {
+        let (mut parameters, warnings) = parameters::to_write(settings);
+        // Another file would let in others, and the agent not.
+        parameters.remove("hba_file");
+        let (superuser, replication) = (&self.agent.superuser, &self.agent.replication);
+        let hba = files::bootstrap_hba(
+            superuser.username.as_deref(),
+            replication.username.as_deref(),
+            own,
+        );
+        let plan = Plan {
+            hba: Some(hba),
+            signal: restored.signal,
+            recovery: restored.recovery.clone(),
+            keeps_auto: restored.keeps_auto,
+            ..self.plan(settings, &Mode::Primary, version)
+        };
+        self.carry_out(plan, parameters, warnings, control).await
+    }
+
+    fn plan(&self, settings: &Settings, mode: &Mode, version: MajorVersion) -> Plan {
+        let upstream = upstream_of(mode).cloned();
+        let text = |lines: &Option<Vec<String>>| lines.as_deref().map(files::lines);
+        Plan {
+            agent: Arc::clone(&self.agent),
+            include: self.include(settings),
+            has_own_base: settings.custom_conf.is_none(),
+            hba: text(&settings.pg_hba),
+            ident: text(&settings.pg_ident),
+            signal: match mode {
+                Mode::Primary => Signal::None,
+                Mode::Standby(_) => Signal::Standby,
+            },
+            recovery: recovery::section(&self.agent, settings, upstream.as_ref(), version),
+            upstream,
+            keeps_auto: false,
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        plan: Plan,
+        mut parameters: Parameters,
+        mut warnings: Vec<String>,
+        control: Option<&ControlData>,
+    ) -> Result<Written, FilesError> {
         let mut started_with = parameters.clone();
         let raised = match control {
             Some(control) => parameters::raise(&mut started_with, control),
             None => Vec::new(),
-        };
-        let upstream = upstream_of(mode).cloned();
-        let recovery = recovery::section(&self.agent, settings, upstream.as_ref(), version);
-        let plan = Plan {
-            agent: Arc::clone(&self.agent),
-            include: self.include(settings),
-            has_own_base: settings.custom_conf.is_none(),
-            hba: settings.pg_hba.clone(),
-            ident: settings.pg_ident.clone(),
-            standby: matches!(mode, Mode::Standby(_)),
-            upstream,
-            recovery,
         };
         let plan = in_background(move || plan.prepare().map(|()| plan)).await?;
         for (name, words) in self.leave_out(&plan, &mut started_with).await? {
@@ -145,20 +204,39 @@ impl Files {
     ///
     /// As the system says.
     pub fn make_directories(&self, settings: &Settings) -> Result<(), FilesError> {
-        let sockets = settings.parameters.get("unix_socket_directories");
-        let sockets = sockets.into_iter().flat_map(|list| list.split(','));
         let statistics = settings.parameters.get("stats_temp_directory");
-        let named = sockets
-            .chain(statistics.map(String::as_str))
-            .map(|word| word.trim().trim_matches('"'))
-            // An `@` begins a name that is in no file system.
-            .filter(|word| !word.is_empty() && !word.starts_with('@'))
-            .map(|word| self.agent.data_dir.join(word));
+        let statistics = statistics.filter(|word| !word.is_empty());
+        let named = self
+            .socket_directories(settings)
+            .into_iter()
+            .chain(statistics.map(|word| self.agent.data_dir.join(word)));
         for directory in named.chain(self.agent.pgpass.parent().map(Path::to_owned)) {
             std::fs::create_dir_all(&directory)
                 .map_err(|error| FilesError::system("creating", &directory, error))?;
         }
         Ok(())
+    }
+
+    /// The locks of PostgreSQL's sockets, where they are while it runs.
+    #[must_use]
+    pub fn socket_locks(&self, settings: &Settings) -> Vec<PathBuf> {
+        let named = self.socket_directories(settings);
+        let usual = || DEFAULT_SOCKETS.map(PathBuf::from).to_vec();
+        let directories = if named.is_empty() { usual() } else { named };
+        let lock = format!(".s.PGSQL.{}.lock", self.agent.port);
+        directories.iter().map(|it| it.join(&lock)).collect()
+    }
+
+    /// Where the configuration has PostgreSQL put its sockets.
+    fn socket_directories(&self, settings: &Settings) -> Vec<PathBuf> {
+        let list = settings.parameters.get("unix_socket_directories");
+        list.into_iter()
+            .flat_map(|list| list.split(','))
+            .map(|word| word.trim().trim_matches('"'))
+            // An `@` begins a name that is in no file system.
+            .filter(|word| !word.is_empty() && !word.starts_with('@'))
+            .map(|word| self.agent.data_dir.join(word))
+            .collect()
     }
 
     /// Writes the password file for a program that logs in on `hosts` as this user; `None` if there is no password, and no
@@ -189,6 +267,15 @@ impl Files {
             text.push('\n');
         }
         put(&self.agent, &self.hba(), &text)
+    }
+
+    /// Takes the `pg_hba.conf` of a custom bootstrap away, so that the one that was there before can be put back.
+    ///
+    /// # Errors
+    ///
+    /// As the system says.
+    pub fn remove_hba(&self) -> Result<(), FilesError> {
+        disk::remove(&self.hba()).map(drop)
     }
 
     /// The file that ours includes first.
@@ -256,147 +343,11 @@ impl Files {
     }
 }
 
-/// All that is to be on the disk.
-#[derive(Clone, Debug)]
-struct Plan {
-    agent: Arc<Agent>,
-    include: String,
-    has_own_base: bool,
-    hba: Option<Vec<String>>,
-    ident: Option<Vec<String>>,
-    standby: bool,
-    upstream: Option<Upstream>,
-    recovery: BTreeMap<String, String>,
-}
-
-impl Plan {
-    /// What has to be there before PostgreSQL can be asked: the file that ours includes, which is the operator's own.
-    fn prepare(&self) -> Result<(), FilesError> {
-        if !self.has_own_base {
-            return Ok(());
-        }
-        let base = directory::base(&self.agent);
-        let ours = directory::configuration(&self.agent);
-        if disk::read(&base)?.is_some() {
-            return Ok(());
-        }
-        adopt(&self.agent, &base)?;
-        if disk::read(&base)?.is_some() {
-            return Ok(());
-        }
-        adopt(&self.agent, &ours)?;
-        match disk::read_text(&ours)? {
-            // A copy: ours takes the original's place in one step.
-            Some(text) if !files::is_ours(&text) => disk::copy(&ours, &base),
-            Some(_) | None => Err(FilesError::content(
-                &base,
-                "it is missing, and the original postgresql.conf is nowhere to be found",
-                "put it there; an empty file will do where the parameters are all in patroni.yml or etcd",
-            )),
-        }
-    }
-
-    /// Puts everything in place. A standby has its signal before anything else, and a primary loses it after everything else: whatever
-    /// ends the agent in between, PostgreSQL does not start as a primary by mistake.
-    fn install(&self, parameters: &Parameters) -> Result<Changed, FilesError> {
-        if self.standby {
-            let signal = self.agent.data_dir.join("standby.signal");
-            let _ = disk::touch(&signal, Rights::beside(&self.agent.data_dir, &signal))?;
-        }
-        let changed = self.write(parameters)?;
-        let others: &[&str] = if self.standby {
-            &["recovery.signal"]
-        } else {
-            &["recovery.signal", "standby.signal"]
-        };
-        for name in others {
-            let _ = disk::remove(&self.agent.data_dir.join(name))?;
-        }
-        Ok(changed)
-    }
-
-    fn write(&self, parameters: &Parameters) -> Result<Changed, FilesError> {
-        let agent = &self.agent;
-        let mut changed = Changed::No;
-        if let Some(upstream) = &self.upstream {
-            let hosts: Vec<&str> = upstream.host.split(',').collect();
-            let written = write_pgpass(agent, &agent.replication, &hosts, upstream.port)?;
-            changed = written.unwrap_or(Changed::No);
-        }
-        let lists = [
-            ("hba_file", "pg_hba.conf", &self.hba),
-            ("ident_file", "pg_ident.conf", &self.ident),
-        ];
-        for (parameter, name, lines) in lists {
-            let path = agent.config_dir.join(name);
-            let named = parameters.get(parameter).map(Path::new);
-            if named.is_some_and(|named| named != path) {
-                continue;
-            }
-            match lines {
-                Some(lines) => changed = put(agent, &path, &files::lines(lines))?.or(changed),
-                None => adopt(agent, &path)?,
-            }
-        }
-        let text = self.text(parameters);
-        changed = put(agent, &directory::configuration(agent), &text)?.or(changed);
-        let auto = agent.data_dir.join("postgresql.auto.conf");
-        if let Some(text) = disk::read(&auto)?.and_then(|bytes| scrubbed(&bytes)) {
-            changed = disk::put(&auto, &text, Rights::beside(&agent.data_dir, &auto))?.or(changed);
-        }
-        Ok(changed)
-    }
-
-    fn text(&self, parameters: &Parameters) -> String {
-        Configuration {
-            include: &self.include,
-            parameters,
-            hba: &self.agent.config_dir.join("pg_hba.conf"),
-            ident: &self.agent.config_dir.join("pg_ident.conf"),
-            recovery: &self.recovery,
-        }
-        .to_text()
-    }
-}
-
 const fn upstream_of(mode: &Mode) -> Option<&Upstream> {
     match mode {
         Mode::Primary => None,
         Mode::Standby(upstream) => upstream.as_ref(),
     }
-}
-
-/// `postgresql.auto.conf` without what belongs to a recovery; bytes that are no text stay as they are, line by line.
-fn scrubbed(bytes: &[u8]) -> Option<Vec<u8>> {
-    let kept: Vec<u8> = bytes
-        .split_inclusive(|byte| *byte == b'\n')
-        .filter(|line| recovery::scrub(&String::from_utf8_lossy(line)).is_none())
-        .flatten()
-        .copied()
-        .collect();
-    (kept.len() != bytes.len()).then_some(kept)
-}
-
-fn put(agent: &Agent, path: &Path, text: &str) -> Result<Changed, FilesError> {
-    disk::put(path, text.as_bytes(), Rights::beside(&agent.data_dir, path))
-}
-
-/// Where the configuration does not live in the data directory and `path` is missing there: takes the copy inside of the data
-/// directory, or what initdb wrote into it.
-fn adopt(agent: &Agent, path: &Path) -> Result<(), FilesError> {
-    if disk::read(path)?.is_some() {
-        return Ok(());
-    }
-    let name = path.file_name().unwrap_or_default();
-    let mut backup = name.to_owned();
-    backup.push(".backup");
-    for source in [backup, name.to_owned()] {
-        if let Some(bytes) = disk::read(&agent.data_dir.join(source))? {
-            let _ = disk::put(path, &bytes, Rights::beside(&agent.data_dir, path))?;
-            return Ok(());
-        }
-    }
-    Ok(())
 }
 
 /// Writes the password file; `None` if this user has no password.

@@ -25,6 +25,8 @@ pub struct Me {
     pub tags: Tags,
     /// Whether the configuration has what a new cluster is made of (a `bootstrap` section).
     pub may_bootstrap: bool,
+    /// Whether that is made by a method of the operator's own (`bootstrap.method`).
+    pub restores: bool,
     /// The dynamic configuration a new cluster begins with, or one is repaired with: compact JSON.
     pub initial_config: String,
     /// Whether `postgresql.use_pg_rewind` is on and the program is there.
@@ -78,6 +80,10 @@ impl Me {
             proxy: agent.proxy.as_ref().map(postgres),
             tags: agent.tags.clone(),
             may_bootstrap: agent.bootstrap.is_some(),
+            restores: agent
+                .bootstrap
+                .as_ref()
+                .is_some_and(|bootstrap| bootstrap.method.is_some()),
             initial_config: initial.to_json(),
             may_rewind: settings.use_pg_rewind,
             wipe_on_rewind_failure: settings.wipe_on_rewind_failure,

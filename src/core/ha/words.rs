@@ -11,7 +11,7 @@ impl Snapshot {
     /// The state PostgreSQL here is in, in Patroni's words (contract 1.3).
     #[must_use]
     pub fn state(&self) -> State {
-        if let Some(state) = self.job_in_flight().and_then(state_during) {
+        if let Some(state) = self.job_in_flight().and_then(|job| self.state_during(job)) {
             return state;
         }
         let ended = self
@@ -27,9 +27,24 @@ impl Snapshot {
             }
             (Server::ShuttingDown, _) => State::Stopping,
             (_, Some((Job::Start(_, _), JobOutcome::Failed(_)))) => State::StartFailed,
-            (_, Some((Job::Bootstrap, JobOutcome::Failed(_)))) => State::InitdbFailed,
+            (_, Some((Job::Bootstrap, JobOutcome::Failed(_)))) => {
+                if self.me.restores {
+                    State::CustomBootstrapFailed
+                } else {
+                    State::InitdbFailed
+                }
+            }
             (Server::Down(_), _) if self.has_crashed() => State::Crashed,
             (Server::Down(_) | Server::Empty | Server::Unusable(_), _) => State::Stopped,
+        }
+    }
+
+    /// The state while a new cluster is made: by initdb, or by a method of the operator's own.
+    const fn making(&self) -> State {
+        match (self.me.restores, self.postmaster.is_up()) {
+            (false, _) => State::InitializingNewCluster,
+            (true, false) => State::RunningCustomBootstrap,
+            (true, true) => State::StartingAfterCustomBootstrap,
         }
     }
 
@@ -85,21 +100,21 @@ impl Snapshot {
             (false, false) => Role::Demoted,
         }
     }
-}
 
-/// The state while a job is in flight, where the job says it better than PostgreSQL.
-fn state_during(job: &Job) -> Option<State> {
-    match job {
-        Job::Bootstrap => Some(State::InitializingNewCluster),
-        Job::Clone(_) => Some(State::CreatingReplica),
-        Job::Start(_, _) => Some(State::Starting),
-        Job::Stop(_) => Some(State::Stopping),
-        Job::PutAside | Job::Rewind(_) | Job::CrashRecovery | Job::Wipe => Some(State::Stopped),
-        Job::Promote
-        | Job::Follow(_)
-        | Job::CheckRewind(_)
-        | Job::Checkpoint
-        | Job::Reload
-        | Job::Slots(_) => None,
+    /// The state while a job is in flight, where the job says it better than PostgreSQL.
+    fn state_during(&self, job: &Job) -> Option<State> {
+        match job {
+            Job::Bootstrap => Some(self.making()),
+            Job::Clone(_) => Some(State::CreatingReplica),
+            Job::Start(_, _) => Some(State::Starting),
+            Job::Stop(_) => Some(State::Stopping),
+            Job::PutAside | Job::Rewind(_) | Job::CrashRecovery | Job::Wipe => Some(State::Stopped),
+            Job::Promote
+            | Job::Follow(_)
+            | Job::CheckRewind(_)
+            | Job::Checkpoint
+            | Job::Reload
+            | Job::Slots(_) => None,
+        }
     }
 }

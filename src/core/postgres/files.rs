@@ -79,11 +79,13 @@ pub fn lines(lines: &[String]) -> String {
     text
 }
 
-/// `pg_hba.conf` while a custom bootstrap runs: nobody but the agent, from this machine.
+/// `pg_hba.conf` while a custom bootstrap runs: nobody but the agent, from this machine; where a user is not named, as
+/// anybody.
 #[must_use]
-pub fn bootstrap_hba(superuser: &str, replication: &str, own: &[IpAddr]) -> String {
+pub fn bootstrap_hba(superuser: Option<&str>, replication: Option<&str>, own: &[IpAddr]) -> String {
     let mut text = HEADER.to_owned();
-    let (superuser, replication) = (hba_word(superuser), hba_word(replication));
+    let word = |name: Option<&str>| name.map_or_else(|| "all".to_owned(), hba_word);
+    let (superuser, replication) = (word(superuser), word(replication));
     // Writing to a String cannot fail.
     let _ = writeln!(text, "local replication {replication} trust");
     let _ = writeln!(text, "local all {superuser} trust");

@@ -42,7 +42,6 @@ pub fn is_recovery(name: &str) -> bool {
 }
 
 /// The parameters of the `# recovery.conf` section, for a server of this version that follows `upstream`, or nobody.
-///
 #[must_use]
 pub fn section(
     agent: &Agent,
@@ -69,6 +68,22 @@ pub fn section(
         if let Some(slot) = &upstream.slot {
             section.insert("primary_slot_name".to_owned(), slot.clone());
         }
+    }
+    section
+}
+
+/// The parameters of the same section while what the operator's own method restored recovers: `written` is the method's
+/// `recovery_conf`. Where the method's own configuration is kept, nothing is put beside it.
+pub(super) fn restored(written: &BTreeMap<String, String>, kept: bool) -> BTreeMap<String, String> {
+    let mut section: BTreeMap<String, String> = written
+        .iter()
+        .filter(|(name, _)| super::quoted::is_name(name) && *name != "standby_mode")
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    // Beside a target that is set PostgreSQL before 16 takes not even an empty one.
+    let named = TARGETS.iter().any(|target| section.contains_key(*target));
+    if !kept && !named {
+        section.extend(TARGETS.map(|target| (target.to_owned(), String::new())));
     }
     section
 }

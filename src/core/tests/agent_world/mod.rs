@@ -378,6 +378,7 @@ fn me(name: &str) -> Me {
         proxy: None,
         tags: Tags::default(),
         may_bootstrap: true,
+        restores: false,
         initial_config: r#"{"ttl":30,"loop_wait":10,"retry_timeout":10}"#.to_owned(),
         may_rewind: true,
         wipe_on_rewind_failure: false,

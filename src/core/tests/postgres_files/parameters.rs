@@ -98,11 +98,18 @@ fn hba_lines_stand_below_the_header_and_names_in_it_are_only_names() {
     );
     let own = ["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
     assert_eq!(
-        files::bootstrap_hba("all", "re\"pl icator", &own),
+        files::bootstrap_hba(Some("all"), Some("re\"pl icator"), &own),
         format!(
             "{}local replication \"re\"\"pl icator\" trust\nlocal all \"all\" trust\n\
              host replication \"re\"\"pl icator\" 10.0.0.1/32 trust\nhost all \"all\" 10.0.0.1/32 trust\n\
              host replication \"re\"\"pl icator\" ::1/128 trust\nhost all \"all\" ::1/128 trust\n",
+            files::HEADER
+        )
+    );
+    assert_eq!(
+        files::bootstrap_hba(None, Some("replicator"), &[]),
+        format!(
+            "{}local replication replicator trust\nlocal all all trust\n",
             files::HEADER
         )
     );

@@ -63,6 +63,7 @@ impl World {
             proxy: None,
             tags,
             may_bootstrap: true,
+            restores: false,
             initial_config: self.configuration.clone(),
             may_rewind: self.rules.may_rewind,
             wipe_on_rewind_failure: true,
