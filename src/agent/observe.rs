@@ -51,6 +51,8 @@ pub(crate) struct Observer {
     heartbeat: Heartbeat,
     process: Process,
     data: DataDirectory,
+    /// Whether a postmaster was looked for that nothing names.
+    searched: bool,
     /// A look at it that has not come back.
     looking: Option<JoinHandle<DataDirectory>>,
     database: Observed<Database, Silence>,
@@ -84,6 +86,7 @@ impl Observer {
             tasks,
             process: Process::Down(now),
             data: DataDirectory::Unusable("it was not looked at yet".to_owned()),
+            searched: false,
             looking: None,
             database: Observed::Unknown {
                 since: now,
@@ -167,7 +170,30 @@ impl Observer {
                 self.process = Process::Up(running, now);
                 None
             }
+            Ok(Found::Nobody | Found::Stranger(_)) if !self.searched => self.search(now),
             Ok(Found::Nobody | Found::Stranger(_) | Found::SingleUser(_)) => None,
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    /// One that an earlier run of the agent knew, and whose lock file was overwritten since: it may be taking writes (A1).
+    fn search(&mut self, now: Moment) -> Option<String> {
+        self.searched = true;
+        let postgres = Binaries::of(&self.agent).path("postgres");
+        let name = postgres.file_name().unwrap_or(postgres.as_os_str());
+        match postmaster::find_unnamed(name, &self.agent.data_dir) {
+            Ok(None) => None,
+            Ok(Some(running)) => {
+                tracing::warn!(
+                    pid = running.pid(),
+                    "a postmaster runs in {} that its postmaster.pid does not name: somebody has overwritten or removed \
+                     that file, and PostgreSQL will end itself when it finds out, within a minute",
+                    self.agent.data_dir.display()
+                );
+                self.wake_at_the_end_of(&running);
+                self.process = Process::Up(running, now);
+                None
+            }
             Err(error) => Some(error.to_string()),
         }
     }

@@ -82,6 +82,7 @@ impl Instance {
             data: &self.agent.data_dir,
             postgres: &self.binaries().path("postgres"),
             arguments,
+            sockets: &self.files.socket_locks(&self.settings()),
         };
         let patience = Patience::of(cancel, within);
         if cancel.is_cancelled() {

@@ -1,9 +1,11 @@
 //! The postmaster as a process: found by `postmaster.pid`, held by a pidfd, so that its exit wakes whoever waits at
 //! once and a signal can reach no other process. It does not know why it is to run or to end.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -90,6 +92,40 @@ pub fn find(data: &Path) -> Result<Found, FindError> {
     Ok(Found::Postmaster(running))
 }
 
+/// Finds the postmaster of a data directory whose lock file names it no more, since somebody has overwritten or removed
+/// the file. It looks at every process there is: once, and only where [`find`] finds nobody.
+///
+/// # Errors
+/// When the processes, or this one, cannot be looked at.
+pub fn find_unnamed(program: &OsStr, data: &Path) -> Result<Option<Running>, FindError> {
+    let unreadable = |source| FindError::Unreadable {
+        path: "/proc".into(),
+        source,
+    };
+    let all = processes::of_program_in(program, data).map_err(unreadable)?;
+    for process in all {
+        let Some(running) = Running::hold(process.pid)? else {
+            continue;
+        };
+        if serves(&processes::arguments(process.pid)) && !running.is_gone() {
+            return Ok(Some(running));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a program of PostgreSQL with these arguments is a postmaster: its children have a title instead, and what does
+/// not serve anybody is told so first.
+fn serves(arguments: &[Vec<u8>]) -> bool {
+    let is_title = |first: &Vec<u8>| first.starts_with(b"postgres: ");
+    let other = |argument: &Vec<u8>| {
+        ["-C", "--single", "--boot", "--check", "--describe-config"]
+            .iter()
+            .any(|other| argument == other.as_bytes())
+    };
+    arguments.first().is_some_and(|first| !is_title(first)) && !arguments.iter().any(other)
+}
+
 /// What stands in the lock file of a data directory; `None` where there is none, or nothing that can be used.
 ///
 /// # Errors
@@ -101,6 +137,24 @@ pub fn lock_file(data: &Path) -> Result<Option<LockFile>, FindError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(FindError::Unreadable { path, source }),
     }
+}
+
+/// The process that the lock of a socket names though nobody runs on its data directory, which is this one: one that has
+/// ended and whose parent has not taken notice yet, or that has the number of one. PostgreSQL takes either for another
+/// postmaster unless it is told otherwise.
+///
+/// Only for a data directory where [`find`] finds nobody.
+#[must_use]
+pub fn left_on_sockets(data: &Path, locks: &[PathBuf]) -> Option<u32> {
+    let same = |named: &str| match (fs::metadata(named), fs::metadata(data)) {
+        (Ok(named), Ok(data)) => (named.dev(), named.ino()) == (data.dev(), data.ino()),
+        (_, _) => false,
+    };
+    locks.iter().find_map(|lock| {
+        let file = LockFile::parse(&fs::read(lock).ok()?)?;
+        let ours = file.data_directory.as_deref().is_some_and(same);
+        (ours && processes::process(file.pid).is_some()).then_some(file.pid)
+    })
 }
 
 /// Has a program of PostgreSQL not take the process that an old lock file names for another postmaster.

@@ -85,13 +85,23 @@ pub fn of_program_on(program: &OsStr, directory: &Path) -> io::Result<Vec<Proces
     let shown = program.as_bytes();
     let shown = &shown[..shown.len().min(15)];
     let named = |pid: u32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0)
+        let arguments = arguments(pid);
+        arguments
+            .iter()
             .any(|argument| argument == directory.as_os_str().as_bytes())
     };
     let mut all = all()?;
     all.retain(|process| !process.zombie && process.name == shown && named(process.pid));
     Ok(all)
+}
+
+/// The arguments a process was started with, its program first; of a process of PostgreSQL's that is no postmaster: its
+/// title. Empty where they cannot be seen.
+#[must_use]
+pub fn arguments(pid: u32) -> Vec<Vec<u8>> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let arguments = line.split(|byte| *byte == 0);
+    arguments.map(<[u8]>::to_vec).collect()
 }
 
 /// When a process of that start (in clock ticks since boot) was started, in seconds of the Unix epoch.

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -64,6 +64,8 @@ pub struct Start<'a> {
     pub postgres: &'a Path,
     /// Its arguments: `-D`, the data directory and everything else.
     pub arguments: &'a [OsString],
+    /// The locks of its sockets.
+    pub sockets: &'a [PathBuf],
 }
 
 /// Starts PostgreSQL, unless it runs already, and waits for it as long as there is patience.
@@ -85,6 +87,8 @@ pub async fn start(
     end_orphans(program, what.data)
         .await
         .map_err(StartError::Orphans)?;
+    // PostgreSQL takes one number that is not to be minded.
+    let stranger = stranger.or_else(|| postmaster::left_on_sockets(what.data, what.sockets));
     let postmaster = launch::Postmaster {
         postgres: what.postgres,
         arguments: what.arguments,

@@ -7,6 +7,8 @@ pub struct LockFile {
     pub pid: u32,
     /// Whether it is a `postgres --single` and no postmaster.
     pub single_user: bool,
+    /// The data directory, where one is named.
+    pub data_directory: Option<String>,
     /// When it was started, in seconds of the Unix epoch; of a very young file not yet there.
     pub started: Option<u64>,
     /// The directory of the first unix socket, where there is one.
@@ -38,7 +40,10 @@ impl LockFile {
         let pid = u32::try_from(number.unsigned_abs())
             .ok()
             .filter(|pid| *pid > 0 && i32::try_from(*pid).is_ok())?;
-        let _data_directory = lines.next();
+        let data_directory = lines
+            .next()
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned);
         let started = lines.next().and_then(|line| line.parse().ok());
         let _port = lines.next();
         let socket_directory = lines
@@ -50,6 +55,7 @@ impl LockFile {
         Some(Self {
             pid,
             single_user: number < 0,
+            data_directory,
             started,
             socket_directory,
             status,
@@ -85,6 +91,7 @@ mod tests {
             LockFile {
                 pid: 4711,
                 single_user: false,
+                data_directory: Some("/data".to_owned()),
                 started: Some(1_732_200_000),
                 socket_directory: Some("/run/postgresql".to_owned()),
                 status: Some(PostmasterStatus::Ready),

@@ -181,6 +181,7 @@ impl Cluster {
             data: &self.data(),
             postgres: &postgres,
             arguments: &arguments,
+            sockets: &[self.folder().join(format!(".s.PGSQL.{}.lock", self.port()))],
         };
         Ok(start::start(&launcher()?, what, &patience(time)).await?)
     }

@@ -161,14 +161,6 @@ fn crashed() -> Result<()> {
         running.gone().await;
         leads.signal(Signal::CONT)?;
         promoted(&leader).await?;
-        // Below another number takes its place in postmaster.pid: nobody could tell that its lock of the socket is old
-        // as long as whoever inherited it has not taken notice of its end.
-        let number = running.pid();
-        until("the killed postmaster is no zombie", BOUND, async || {
-            ensure!(trunkline_agent::postgres::processes::process(number).is_none());
-            Ok(())
-        })
-        .await?;
 
         let agent = former.agent();
         let binaries = Binaries::of(&agent);

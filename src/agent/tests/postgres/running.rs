@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio_util::sync::CancellationToken;
+use trunkline_agent::postgres::launch::HELP;
 use trunkline_agent::postgres::postmaster::{self, Found};
 use trunkline_agent::postgres::start::Started;
 use trunkline_agent::postgres::stop::{self, Stopped};
@@ -38,6 +39,14 @@ pub(crate) const TESTS: &[Test] = &[
     (
         "a_living_process_that_took_an_old_number_is_a_stranger_and_no_hindrance",
         stranger,
+    ),
+    (
+        "a_postmaster_is_found_that_its_lock_file_does_not_name",
+        unnamed,
+    ),
+    (
+        "a_dead_postmaster_that_nobody_has_taken_notice_of_is_no_hindrance",
+        zombie,
     ),
     (
         "a_stop_is_in_order_where_postgresql_is_not_held_up",
@@ -163,6 +172,68 @@ fn stranger() -> Result<()> {
         innocent.wait()?;
         ensure!(is_stranger, "{found:?}");
         ensure!(started?.pid() != innocent.id());
+        Ok(())
+    })
+}
+
+fn unnamed() -> Result<()> {
+    on_runtime(async {
+        let cluster = Cluster::made()?;
+        let running = cluster.start().await?;
+        let data = cluster.data();
+        let found = || postmaster::find_unnamed("postgres".as_ref(), &data);
+        for text in ["1\n/elsewhere\n1000\n", ""] {
+            fs::write(data.join("postmaster.pid"), text)?;
+            ensure!(cluster.postmaster()?.is_none(), "{text:?} names it");
+            let found = found()?.context("it is not found")?;
+            ensure!(found.pid() == running.pid(), "{found:?}");
+        }
+        // What it leaves behind is none.
+        let children = processes::children(running.pid())?;
+        ensure!(!children.is_empty());
+        let held = children.first().context("no child")?.pid;
+        kill_process(pid_of(held)?, Signal::STOP)?;
+        running.signal(Signal::KILL)?;
+        running.gone().await;
+        ensure!(processes::process(held).is_some_and(|it| !it.zombie));
+        ensure!(found()?.is_none(), "an orphan was taken for it");
+        start::end_orphans("postgres".as_ref(), &data).await?;
+        Ok(())
+    })
+}
+
+fn pid_of(number: u32) -> Result<Pid> {
+    Pid::from_raw(i32::try_from(number)?).context("no number of a process")
+}
+
+fn zombie() -> Result<()> {
+    on_runtime(async {
+        let cluster = Cluster::made()?;
+        // A parent that lives on and does not care, as process 1 of some containers.
+        let mut parent = Command::new(std::env::current_exe()?)
+            .arg(HELP)
+            .arg(cluster.program("postgres"))
+            .args(cluster.arguments(&[]))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let found = until("it takes connections", BOUND, async || {
+            let found = cluster.postmaster()?.context("there is no postmaster")?;
+            psql(&cluster, "SELECT 1").await?;
+            Ok(found)
+        });
+        let running = found.await?;
+        running.signal(Signal::KILL)?;
+        running.gone().await;
+        start::end_orphans("postgres".as_ref(), &cluster.data()).await?;
+        // As pg_rewind leaves it: only the lock of the socket names the dead one.
+        fs::remove_file(cluster.data().join("postmaster.pid"))?;
+        let dead = processes::process(running.pid()).context("its parent took notice")?;
+        ensure!(dead.zombie, "{dead:?}");
+        let again = cluster.start().await?;
+        ensure!(again.pid() != running.pid());
+        parent.kill()?;
+        parent.wait()?;
         Ok(())
     })
 }
