@@ -36,6 +36,9 @@ mod running;
 /// How long a question of the REST API to PostgreSQL may take: what is answered must be answered within two seconds.
 const REST_PATIENCE: Duration = Duration::from_millis(1500);
 
+/// How long a stop that failed is not begun again.
+const BREATH: Duration = Duration::from_millis(200);
+
 /// Why a job failed, in a sentence; or that it was given up.
 #[derive(Debug)]
 enum Unfinished {
@@ -141,7 +144,7 @@ impl Instance {
             Job::PutAside => self.put_aside(running, cancel).await,
             Job::Clone(upstream) => self.clone_from(upstream, cancel).await,
             Job::Start(mode, within) => self.start(mode, *within, cancel).await,
-            Job::Stop(stop) => self.stop_alone(running, *stop, &turn).await,
+            Job::Stop(stop) => paced(self.stop_alone(running, *stop, &turn), cancel).await,
             Job::Promote => self.promote(cancel).await,
             Job::Follow(upstream) => self.follow(upstream.as_ref()).await,
             Job::CheckRewind(upstream) => self.check_rewind(upstream, running, cancel).await,
@@ -193,6 +196,15 @@ async fn until(cancel: &CancellationToken, work: impl Future<Output = Finished>)
     done.unwrap_or(Err(Unfinished::Cancelled))
 }
 
+/// A stop that fails, and may fail at once, is over only after a breath: it is begun again until it is done.
+async fn paced(work: impl Future<Output = Finished>, cancel: &CancellationToken) -> Finished {
+    let ended = work.await;
+    if let Err(Unfinished::Failed(_)) = ended {
+        let _given_up = cancel.run_until_cancelled(tokio::time::sleep(BREATH)).await;
+    }
+    ended
+}
+
 /// The dynamic configuration that the data directory remembers.
 pub(crate) fn kept(agent: &Agent) -> Option<DynamicConfig> {
     dynamic::read(&agent.data_dir).unwrap_or_else(|error| {
@@ -236,5 +248,27 @@ impl fmt::Display for Unfinished {
             Self::Failed(words) => f.write_str(words),
             Self::Cancelled => f.write_str("it was given up"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn takes(work: impl Future<Output = Finished>, cancel: &CancellationToken) -> Duration {
+        let began = clock::now();
+        let _ended = paced(work, cancel).await;
+        clock::now().since(began)
+    }
+
+    #[tokio::test]
+    async fn a_stop_that_fails_at_once_is_paced_and_one_that_is_given_up_is_not() {
+        let (endless, given_up) = (CancellationToken::new(), CancellationToken::new());
+        let fails = async || Err(Unfinished::Failed("EPERM".to_owned()));
+        assert!(takes(fails(), &endless).await >= BREATH);
+        given_up.cancel();
+        assert!(takes(fails(), &given_up).await < BREATH);
+        let done = async || Ok(JobOutcome::Done);
+        assert!(takes(done(), &endless).await < BREATH);
     }
 }
