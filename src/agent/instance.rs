@@ -7,7 +7,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use trunkline_core::config::agent::{Agent, Settings};
 use trunkline_core::ha::{Job, JobOutcome};
@@ -20,7 +19,7 @@ use crate::api::Ask;
 use crate::jobs::Turn;
 use crate::postgres::binaries::Binaries;
 use crate::postgres::callbacks::{Callbacks, News, Told};
-use crate::postgres::dynamic;
+use crate::postgres::dynamic::{self, Keeper};
 use crate::postgres::files::Files;
 use crate::postgres::heartbeat::Heartbeat;
 use crate::postgres::launch::Launcher;
@@ -61,6 +60,7 @@ pub(crate) struct Instance {
     files: Files,
     launcher: Launcher,
     callbacks: Callbacks,
+    keeper: Keeper,
     state: Mutex<State>,
 }
 
@@ -70,8 +70,6 @@ struct State {
     /// What PostgreSQL and its files were last given; nothing is known of one that was found running.
     applied: Option<Arc<Settings>>,
     pending_restart: BTreeMap<String, (String, String)>,
-    /// The dynamic configuration that the data directory remembers.
-    kept: Option<DynamicConfig>,
     /// Whether what is in the data directory was made by this process: it may be put aside.
     made: bool,
     /// What the operator's scripts were told.
@@ -85,12 +83,12 @@ impl Instance {
             files: Files::new(Arc::clone(&agent)),
             launcher: Launcher::this_binary(),
             callbacks: Callbacks::new(tasks.clone(), agent.scope.clone()),
+            keeper: Keeper::default(),
             agent,
             state: Mutex::new(State {
                 settings,
                 applied: None,
                 pending_restart: BTreeMap::new(),
-                kept: None,
                 made: false,
                 told: Told::default(),
             }),
@@ -117,18 +115,7 @@ impl Instance {
 
     /// Has the data directory remember this dynamic configuration, unless it does.
     pub(crate) fn keep(&self, dynamic: &DynamicConfig) {
-        let mut state = self.state();
-        if state.kept.as_ref() == Some(dynamic) {
-            return;
-        }
-        // Tried once: what stands in the way now is not gone in a moment. Nobody waits for the disk.
-        state.kept = Some(dynamic.clone());
-        let (agent, dynamic) = (Arc::clone(&self.agent), dynamic.clone());
-        drop(spawn_blocking(move || {
-            if let Err(error) = dynamic::write(&agent.data_dir, &dynamic) {
-                tracing::warn!("{error}");
-            }
-        }));
+        self.keeper.keep(&self.agent, dynamic);
     }
 
     /// Does a job to its end. `running` is the postmaster that was seen last.

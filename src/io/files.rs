@@ -5,18 +5,50 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 /// A file may be this long.
 const LONGEST: u64 = 1 << 20;
+
+/// Opens an ordinary file to be read, and nothing else: a pipe would keep whoever reads it waiting for a writer.
+///
+/// # Errors
+/// As the system says; also if it is no ordinary file.
+pub fn open(path: &Path) -> io::Result<File> {
+    // To open a pipe in this way does not wait, and an ordinary file is read as ever.
+    let unwaiting = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(unwaiting)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        let words = "it is no ordinary file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+    }
+    Ok(file)
+}
+
+/// Reads an ordinary file of no more than `longest` bytes.
+///
+/// # Errors
+/// As the system says; also if it is no ordinary file, or longer.
+pub fn read(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = open(path)?.take(longest + 1).read_to_end(&mut bytes)?;
+    if read as u64 > longest {
+        let words = format!("longer than {longest} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, words));
+    }
+    Ok(bytes)
+}
 
 /// Reads a file of text: a configuration, or one of our own.
 ///
 /// # Errors
-/// As the system says; also if the file is larger than 1 MiB or no UTF-8.
+/// As the system says; also if it is no ordinary file, larger than 1 MiB or no UTF-8.
 pub fn read_small(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    let read = File::open(path)?
-        .take(LONGEST + 1)
-        .read_to_string(&mut text)?;
+    let read = open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
     if read as u64 > LONGEST {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,

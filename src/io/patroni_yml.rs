@@ -57,6 +57,7 @@ pub fn load(
 fn files_at(path: &Path) -> Result<(Vec<Layer>, Problems), Problems> {
     let name = path.display().to_string();
     if !path.is_dir() {
+        // As Patroni does it; whatever else it is would be empty when it is read again.
         let (tree, problems) = file(path)?;
         return Ok((vec![Layer { file: name, tree }], problems));
     }

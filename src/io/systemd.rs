@@ -3,7 +3,10 @@
 //! It speaks systemd's protocols (`sd_notify`, `sd_listen_fds`), which others speak too. Without a manager all of it
 //! does nothing.
 
+use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -62,10 +65,12 @@ impl Manager {
         });
         match timeout(PATIENCE, telling).await {
             Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => {
+            Ok(Ok(Err(error))) if error.kind() != io::ErrorKind::WouldBlock => {
                 tracing::warn!(?word, "telling the service manager failed: {error}");
             }
-            Ok(Err(_)) | Err(_) => tracing::warn!(?word, "the service manager does not listen"),
+            Ok(Ok(Err(_)) | Err(_)) | Err(_) => {
+                tracing::warn!(?word, "the service manager does not listen");
+            }
         }
     }
 
@@ -77,19 +82,39 @@ impl Manager {
     }
 }
 
-fn tell(word: Word, status: &str) -> std::io::Result<()> {
+fn tell(word: Word, status: &str) -> io::Result<()> {
     let status = NotifyState::Status(status);
     match word {
-        Word::Ready => sd_notify::notify(&[NotifyState::Ready, status]),
-        Word::Reloading => sd_notify::notify(&[
+        Word::Ready => send(&[NotifyState::Ready, status]),
+        Word::Reloading => send(&[
             NotifyState::Reloading,
             NotifyState::monotonic_usec_now()?,
             status,
         ]),
-        Word::Stopping => sd_notify::notify(&[NotifyState::Stopping, status]),
-        Word::Alive => sd_notify::notify(&[NotifyState::Watchdog, status]),
-        Word::Status => sd_notify::notify(&[status]),
+        Word::Stopping => send(&[NotifyState::Stopping, status]),
+        Word::Alive => send(&[NotifyState::Watchdog, status]),
+        Word::Status => send(&[status]),
     }
+}
+
+/// Sends the words to the socket that `NOTIFY_SOCKET` names, a path or, behind an `@`, a name without one; sd-notify knows
+/// paths only, and waits for ever for a manager whose queue is full.
+fn send(words: &[NotifyState<'_>]) -> io::Result<()> {
+    let Some(place) = std::env::var_os("NOTIFY_SOCKET") else {
+        return Ok(());
+    };
+    let words: String = words.iter().map(|word| format!("{word}\n")).collect();
+    let socket = UnixDatagram::unbound()?;
+    socket.set_write_timeout(Some(PATIENCE / 2))?;
+    // A datagram goes as a whole or not at all.
+    match place.as_encoded_bytes().strip_prefix(b"@") {
+        None => socket.send_to(words.as_bytes(), &place),
+        Some(name) => {
+            let address = SocketAddr::from_abstract_name(name)?;
+            socket.send_to_addr(words.as_bytes(), &address)
+        }
+    }
+    .map(drop)
 }
 
 /// Within how long the manager wants a sign of life (`WatchdogSec=`); `None` if it does not.

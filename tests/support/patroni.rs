@@ -20,10 +20,12 @@ use crate::workdir::WorkDir;
 mod ctl;
 mod node;
 mod program;
+mod standstill;
 mod wishes;
 pub use ctl::patronictl;
 pub use node::Node;
 pub use program::Program;
+pub use standstill::Standstill;
 
 /// initdb, two base backups and three Python start-ups, on two busy cores.
 const START: Duration = Duration::from_secs(180);

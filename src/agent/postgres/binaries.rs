@@ -1,6 +1,5 @@
 //! PostgreSQL's programs: where they are and which version they have.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use thiserror::Error;
 use trunkline_core::config::agent::Agent;
 use trunkline_core::postgres::MajorVersion;
 use trunkline_core::postgres::version::BadVersion;
+use trunkline_io::files;
 
 use super::answer::{self, AnswerError};
 
@@ -17,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// PostgreSQL's programs on this machine.
 #[derive(Clone, Debug)]
 pub struct Binaries<'a>(&'a Agent);
+
+/// `PG_VERSION` has three bytes.
+const LONGEST: u64 = 1 << 10;
 
 /// Why these programs cannot run this data directory.
 #[derive(Debug, Error)]
@@ -120,7 +123,7 @@ pub fn version_of(data: &Path) -> Result<MajorVersion, BinariesError> {
         file: file.clone(),
         words,
     };
-    let bytes = fs::read(&file).map_err(|error| wrong(error.to_string()))?;
+    let bytes = files::read(&file, LONGEST).map_err(|error| wrong(error.to_string()))?;
     MajorVersion::of_data(&String::from_utf8_lossy(&bytes))
         .map_err(|error| wrong(error.to_string()))
 }

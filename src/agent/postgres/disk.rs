@@ -125,10 +125,10 @@ impl Rights {
 ///
 /// # Errors
 ///
-/// As the system says; also if it is longer than 16 MiB.
+/// As the system says; also if it is no ordinary file, or longer than 16 MiB.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FilesError> {
     let refused = |error| FilesError::system("reading", path, error);
-    let file = match File::open(path) {
+    let file = match trunkline_io::files::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(refused(error)),

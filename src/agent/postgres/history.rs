@@ -1,13 +1,12 @@
 //! Timeline history files: when which timeline ended, as PostgreSQL wrote it down at each promotion.
 
-use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use trunkline_core::Timeline;
 use trunkline_core::postgres::HistoryFile;
-use trunkline_io::clock;
+use trunkline_io::{clock, files};
 
 /// More than this no history file has: a line is some fifty bytes, and a promotion a second for a day is 86,400 lines.
 const LONGEST: u64 = 8 << 20;
@@ -42,7 +41,7 @@ pub fn read(wal: &Path, timeline: Timeline) -> Result<HistoryFile, HistoryError>
 
 /// The text, and when the file was written, as Patroni writes that down: ISO 8601 with the local offset.
 fn contents(path: &Path) -> std::io::Result<(Vec<u8>, String)> {
-    let file = fs::File::open(path)?;
+    let file = files::open(path)?;
     let modified = file.metadata()?.modified()?;
     let mut text = Vec::new();
     file.take(LONGEST).read_to_end(&mut text)?;

@@ -15,9 +15,12 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 use trunkline_core::postgres::LockFile;
+use trunkline_io::files;
 
 use super::processes::{self, Process};
 
+/// PostgreSQL's lock file has some hundred bytes.
+const LONGEST: u64 = 1 << 16;
 /// How far a process's start may be from what the lock file says (contract 4.3), in seconds.
 const START_TOLERANCE: u64 = 3;
 /// A process that PostgreSQL knows is no postmaster (PostgreSQL, `CreateLockFile`).
@@ -132,7 +135,7 @@ fn serves(arguments: &[Vec<u8>]) -> bool {
 /// When it is there and cannot be read.
 pub fn lock_file(data: &Path) -> Result<Option<LockFile>, FindError> {
     let path = data.join("postmaster.pid");
-    match fs::read(&path) {
+    match files::read(&path, LONGEST) {
         Ok(bytes) => Ok(LockFile::parse(&bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(FindError::Unreadable { path, source }),

@@ -9,10 +9,13 @@ use std::process::Command;
 
 use thiserror::Error;
 use trunkline_core::postgres::options_file;
+use trunkline_io::files;
 
 use super::postmaster::{self, FindError, Found};
 use super::program::{self, Output, Patience, ProgramError};
 
+/// `postmaster.opts` is one line.
+const LONGEST: u64 = 1 << 18;
 /// Files that would make a recovery of another kind of it.
 const SIGNALS: [&str; 3] = ["standby.signal", "recovery.signal", "recovery.conf"];
 
@@ -173,7 +176,7 @@ fn is_log_file(name: &str) -> bool {
 
 /// The parameters PostgreSQL was started with last.
 fn options(data: &Path) -> Vec<(String, String)> {
-    let file = fs::read(data.join("postmaster.opts")).unwrap_or_default();
+    let file = files::read(&data.join("postmaster.opts"), LONGEST).unwrap_or_default();
     let parsed = options_file::parse(&file);
     parsed.map_or_else(Vec::new, |(_, arguments)| {
         options_file::parameters(&arguments)

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
+use trunkline_io::files;
 
 use super::postmaster::{FindError, Running};
 use super::processes;
@@ -157,7 +158,7 @@ fn mark(data: &Path, pid: u32) -> Result<(), UnfinishedError> {
 /// The mark, if it was made here.
 fn read(data: &Path) -> Option<Mark> {
     let path = data.join(MARK);
-    let text = fs::read_to_string(&path).ok()?;
+    let text = files::read_small(&path).ok()?;
     let numbers: Vec<u64> = text
         .split_ascii_whitespace()
         .map_while(|word| word.parse().ok())
