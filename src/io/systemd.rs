@@ -127,7 +127,7 @@ pub fn watchdog() -> Option<Duration> {
 ///
 /// # Errors
 /// When the environment speaks of sockets that are not there.
-pub fn passed() -> std::io::Result<Vec<Passed>> {
+pub fn passed() -> io::Result<Vec<Passed>> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::AcqRel) {
         return Ok(Vec::new());

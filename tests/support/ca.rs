@@ -140,7 +140,7 @@ impl Pair {
     }
 
     /// A copy in `folder` that belongs to `owner` alone.
-    pub(crate) fn for_owner(&self, folder: &Path, owner: Option<&Account>) -> Result<Self> {
+    pub fn for_owner(&self, folder: &Path, owner: Option<&Account>) -> Result<Self> {
         Ok(Self {
             certificate: hand_over(&self.certificate, folder, owner)?,
             key: hand_over(&self.key, folder, owner)?,
@@ -181,7 +181,7 @@ impl Tls {
     }
 
     /// A copy in `folder` that belongs to `owner` alone.
-    pub(crate) fn for_owner(&self, folder: &Path, owner: Option<&Account>) -> Result<Self> {
+    pub fn for_owner(&self, folder: &Path, owner: Option<&Account>) -> Result<Self> {
         Ok(Self {
             ca: hand_over(&self.ca, folder, owner)?,
             server: self.server.for_owner(folder, owner)?,

@@ -88,9 +88,10 @@ async fn feasible(handover: &Handover, api: &Api) -> Result<(), Reply> {
     }
 }
 
-/// What stands in etcd, if that is known.
+/// What stands in etcd now, if that is known: the cycle's last look may be a `loop_wait` old, and a member that has come
+/// since a candidate.
 fn view(api: &Api) -> Result<ClusterView, Reply> {
-    let told = api.board.told();
+    let told = api.board.latest();
     let known = told.known(clock::now());
     known.cloned().ok_or_else(|| Reply::page(503))
 }
@@ -99,15 +100,18 @@ fn view(api: &Api) -> Result<ClusterView, Reply> {
 async fn awaited(handover: &Handover, before: &Before, api: &Api) -> Reply {
     let mut board = api.board.watch();
     let patience = handover.patience(api.board.told().config.loop_wait);
-    let outcome = board.wait_for(|told| {
-        let view = told.view.value();
-        view.is_some_and(|view| handover.outcome(before, view).is_some())
-    });
-    let told = match timeout(patience, outcome).await {
-        Ok(Ok(told)) => std::sync::Arc::clone(&told),
-        Ok(Err(_)) | Err(_) => return handover.unknown(),
+    let outcome = async {
+        loop {
+            let told = api.board.latest();
+            let view = told.view.value();
+            if let Some(reply) = view.and_then(|view| handover.outcome(before, view)) {
+                return reply;
+            }
+            if board.changed().await.is_err() {
+                return handover.unknown();
+            }
+        }
     };
-    let view = told.view.value();
-    view.and_then(|view| handover.outcome(before, view))
-        .unwrap_or_else(|| handover.unknown())
+    let outcome = timeout(patience, outcome).await;
+    outcome.unwrap_or_else(|_| handover.unknown())
 }

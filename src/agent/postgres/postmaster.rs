@@ -154,7 +154,7 @@ pub fn left_on_sockets(data: &Path, locks: &[PathBuf]) -> Option<u32> {
         (_, _) => false,
     };
     locks.iter().find_map(|lock| {
-        let file = LockFile::parse(&fs::read(lock).ok()?)?;
+        let file = LockFile::parse(&files::read(lock, LONGEST).ok()?)?;
         let ours = file.data_directory.as_deref().is_some_and(same);
         (ours && processes::process(file.pid).is_some()).then_some(file.pid)
     })

@@ -9,8 +9,8 @@ use super::snapshot::{PeerWord, Snapshot};
 use super::standing::{Holder, Server};
 use super::upkeep::rest;
 use super::{
-    bootstrap, dcs_lost, ending, follower, identity, job, leader, lost, pause, race, starved,
-    switchover, upkeep,
+    bootstrap, crash, dcs_lost, ending, follower, identity, job, leader, lost, pause, race,
+    starved, switchover, upkeep,
 };
 use crate::MemberName;
 
@@ -38,6 +38,8 @@ fn by_role(s: &Snapshot) -> Decision {
         (_, Holder::Me) => leader::decide(s),
         (_, Holder::Other(leader)) => follower::decide(s, &leader),
         (_, Holder::Nobody) => race::decide(s),
+        // Nobody can be followed, and whoever reads need not wait for the operator.
+        (Server::Down(_), Holder::Garbled) => crash::follower(s, None),
         (_, Holder::Garbled) => rest(s, Reason::GarbledLock),
         (_, Holder::Unknown) => rest(s, Reason::EtcdSilent),
     }
