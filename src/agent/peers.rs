@@ -117,7 +117,11 @@ impl Peers {
     async fn one(&self, url: &ApiUrl) -> PeerWord {
         let answer = match timeout(WITHIN, self.get(url)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(cause)) => return PeerWord::Silent(cause.to_string()),
+            Ok(Err(cause)) => {
+                let words = cause.to_string();
+                let remedy = remedy(&words);
+                return PeerWord::Silent(words + remedy);
+            }
             Err(_) => return PeerWord::Silent(format!("no answer within {WITHIN:?}")),
         };
         match StatusDocument::parse(&answer.body) {
@@ -151,6 +155,17 @@ enum NoWord {
     NoAuthority,
     #[error(transparent)]
     Asking(#[from] client::Trouble),
+}
+
+/// What an operator can do about it.
+fn remedy(words: &str) -> &'static str {
+    if words.contains("UnknownIssuer") {
+        "; cacert: under ctl must name the authority that signed for it"
+    } else if words.contains("CertificateRequired") {
+        "; it wants to see a certificate: write certfile: and keyfile: under ctl"
+    } else {
+        ""
+    }
 }
 
 async fn resolve(host: &Host, port: u16) -> Result<(SocketAddr, String), NoWord> {

@@ -93,9 +93,13 @@ async fn members_that_want_a_certificate_are_asked_with_one_and_what_is_wrong_wi
         (
             "cacert",
             json!(material.ca),
-            "invalid peer certificate: UnknownIssuer",
+            "invalid peer certificate: UnknownIssuer; cacert: under ctl must name the authority",
         ),
-        ("certfile", json!(null), "certificate required"),
+        (
+            "certfile",
+            json!(null),
+            "it wants to see a certificate: write certfile: and keyfile: under ctl",
+        ),
     ] {
         let node = stand.patroni.node_mut(OURS)?;
         change_file(node, |config| {

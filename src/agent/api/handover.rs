@@ -92,7 +92,7 @@ async fn feasible(handover: &Handover, api: &Api) -> Result<(), Reply> {
 /// since a candidate.
 fn view(api: &Api) -> Result<ClusterView, Reply> {
     let told = api.board.latest();
-    let known = told.known(clock::now());
+    let known = told.shown(clock::now());
     known.cloned().ok_or_else(|| Reply::page(503))
 }
 
