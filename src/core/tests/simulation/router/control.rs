@@ -66,12 +66,14 @@ impl World {
             let living = living.filter(|(_, stay)| **stay != Residence::End);
             let targets = pool.targets.iter().chain(living.map(|(target, _)| target));
             for target in targets {
-                let key = (place, target.clone());
-                if !self.routers[number].seats.contains_key(&key) {
+                let seats = &self.routers[number].seats;
+                let has = |(of, seat): &(usize, Target)| *of == place && seat == target;
+                if !seats.keys().any(has) {
                     let seat = Seat {
                         number: self.number(),
                         doubted: Moment::BOOT,
                     };
+                    let key = (place, target.clone());
                     self.routers[number].seats.insert(key, seat);
                 }
             }

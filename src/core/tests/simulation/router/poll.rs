@@ -81,12 +81,9 @@ impl World {
     fn pump_polls(&mut self, number: usize) {
         let now = self.now;
         let mut next = Moment::NEVER;
-        let names: Vec<MemberName> = self.routers[number].polled.keys().cloned().collect();
-        for name in names {
+        let mut due = Vec::new();
+        for (name, polled) in &mut self.routers[number].polled {
             for of_rest in [true, false] {
-                let Some(polled) = self.routers[number].polled.get_mut(&name) else {
-                    continue;
-                };
                 let (asks, doubted) = (polled.asks, polled.doubted);
                 let one = if of_rest {
                     &mut polled.rest
@@ -103,8 +100,11 @@ impl World {
                 }
                 one.last = Some(now);
                 one.system_id = polled.system_id.clone();
-                self.ask_member(number, &name, of_rest);
+                due.push((name.clone(), of_rest));
             }
+        }
+        for (name, of_rest) in due {
+            self.ask_member(number, &name, of_rest);
         }
         let router = &mut self.routers[number];
         if next != Moment::NEVER && router.poll_at.is_none_or(|due| next < due) {
