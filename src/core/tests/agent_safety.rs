@@ -97,3 +97,17 @@ proptest! {
         prop_assert_eq!(play(&mut World::new(), &events, &[Promise::A7]), Ok(()));
     }
 }
+
+/// Found once in some thousand cases: the witness took the view's word against the agent's own.
+#[test]
+fn a_lock_that_was_let_go_is_free_whatever_the_view_still_shows() {
+    let events = [
+        Event::Primary,
+        Event::Mood(5),
+        Event::Wait(500),
+        Event::Unidentified,
+        Event::Down(0),
+        Event::Primary,
+    ];
+    assert_eq!(play(&mut World::new(), &events, &[Promise::A2]), Ok(()));
+}

@@ -142,7 +142,10 @@ impl Witness {
                 let view = view.ok_or("the lock is taken without a view")?;
                 // etcd may have said to a renewal what the view does not show yet.
                 let told = matches!(s.renewal, Some(Renewal::Lost { holder: None }));
-                if view.lock != Lock::Vacant && !told {
+                // Its own letting go is as good: the view may show the lock of that tenure for a while.
+                let let_go = matches!((&view.lock, s.memory.let_go), (Lock::Held { tenure, .. }, Some((began, _)))
+                    if tenure.holder == s.me.name && tenure.began == began);
+                if view.lock != Lock::Vacant && !told && !let_go {
                     return Err("a lock that is not free is taken".to_owned());
                 }
                 self.may_lead(s, view)
