@@ -19,6 +19,8 @@ use crate::postgres::{backups, bootstrap, control, roles, wipe};
 
 /// How long the roles may take.
 const ROLES: Duration = Duration::from_secs(30);
+/// How long writing out a cluster that was just made may take.
+const WRITE_OUT: Duration = Duration::from_secs(10);
 /// How long PostgreSQL gets to end at once.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
@@ -56,7 +58,18 @@ impl Instance {
         if started != JobOutcome::Done {
             self.out_of_recovery(patience).await?;
         }
-        self.fill(how.post_init.as_deref(), patience).await
+        self.fill(how.post_init.as_deref(), patience).await?;
+        self.write_out().await;
+        Ok(())
+    }
+
+    /// Has what was made written out at once. Copies begin with a checkpoint at PostgreSQL's own pace, a tenth of a second
+    /// for each page that is left to write: some fifty pages now, which would keep the first members waiting for seconds.
+    /// What comes of it changes nothing.
+    async fn write_out(&self) {
+        if let Err(silence) = self.run_checkpoint(clock::now().after(WRITE_OUT)).await {
+            tracing::warn!("the new cluster's first checkpoint: {silence}");
+        }
     }
 
     /// Roles, and the operator's script between the superuser and the others (contract H.1).
