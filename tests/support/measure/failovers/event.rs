@@ -48,8 +48,10 @@ impl Event {
             Self::PostgresqlKilled => "primary's PostgreSQL SIGKILLed",
             Self::AgentKilled => "leader's agent SIGKILLed, back after a second",
             Self::NodeKilled => "leader's agent and PostgreSQL SIGKILLed",
-            Self::Vanished => "leader's machine vanishes; its etcd member follows",
-            Self::VanishedWithEtcd => "the same; its etcd member leads",
+            Self::Vanished => {
+                "leader's machine vanishes, its etcd member follows; ttl 5, Patroni's 20 (its least)"
+            }
+            Self::VanishedWithEtcd => "the same, its etcd member leads",
         }
     }
 

@@ -174,7 +174,7 @@ impl fmt::Display for Table {
         writeln!(
             out,
             "{}\nSteady writers that wait for their login; the time is the longest in which no row was acknowledged: the \
-             median (least to most).\n",
+             median (least to most). Where nothing else is said ttl is 30 and loop_wait 10.\n",
             self.about
         )?;
         writeln!(
