@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 /// A file may be this long.
 const LONGEST: u64 = 1 << 20;
@@ -21,7 +22,11 @@ pub fn open(path: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(unwaiting)
         .open(path)?;
-    if !file.metadata()?.is_file() {
+    let kind = file.metadata()?;
+    if kind.is_dir() {
+        return Err(Errno::ISDIR.into());
+    }
+    if !kind.is_file() {
         let words = "it is no ordinary file";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
     }

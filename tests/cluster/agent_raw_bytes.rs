@@ -145,8 +145,12 @@ fn whatever_bytes_are_in_etcd_the_leader_leads_and_says_once_what_makes_no_sense
             .await?
             .context("no configuration")?;
         let sql = Sql::connect(stand.patroni.node(&leader)?.postgresql(), LOGIN).await?;
-        sql.run("CREATE TABLE IF NOT EXISTS raw_bytes (at timestamptz)")
-            .await?;
+        // One that has only just won the lock is still being promoted.
+        until("it takes writes", STEADY, async || {
+            sql.run("CREATE TABLE IF NOT EXISTS raw_bytes (at timestamptz)")
+                .await
+        })
+        .await?;
         let replica = stand.patroni.candidate().await?;
         let begun = stand.patroni.node_mut(&replica)?.log()?.len();
 
