@@ -240,6 +240,8 @@ impl Witness {
                     no("stopped, and nobody streams")
                 }
             }
+            // Data that is another cluster's, or that nobody can read any more, is as good as a leader that died.
+            Action::Release { .. } if s.is_own_data() != Some(true) => Ok(()),
             Action::Release { .. } if self.stopped.is_some() && !s.ending => {
                 let control = s
                     .control
