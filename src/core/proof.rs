@@ -15,6 +15,9 @@ pub const P1_LIVE: Duration = Duration::from_secs(3);
 /// How long after it was sent a member's own word carries its sessions while etcd cannot be asked.
 pub const P2_CARRIES: Duration = Duration::from_secs(3);
 
+/// How much earlier than the lease D is, besides what clocks may differ.
+const TO_SPARE: Duration = Duration::from_secs(1);
+
 /// What etcd says of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseLeft {
@@ -72,8 +75,8 @@ impl LockProof {
             return None;
         }
         let ttl = seconds(left.left);
-        // One second for etcd's rounding and one in a hundred for clocks that run at different speeds.
-        let margin = Duration::from_secs(1) + ttl / 100;
+        // One in a hundred for clocks that run at different speeds.
+        let margin = TO_SPARE + ttl / 100;
         Some(Self {
             tenure,
             asked: reading.asked,
@@ -86,6 +89,13 @@ impl LockProof {
     #[must_use]
     pub fn is_live(&self, tenure: &Tenure, now: Moment) -> bool {
         self.tenure == *tenure && now < self.expires()
+    }
+
+    /// Before this moment the lease cannot have ended either: etcd rounds down what it says is left. Not to be relied
+    /// on for anything new.
+    #[must_use]
+    pub const fn lasts(&self) -> Moment {
+        self.deadline.after(TO_SPARE)
     }
 
     /// The moment this proof is no longer live.

@@ -102,7 +102,7 @@ fn standby(leader: &MemberName) -> Primary {
 fn held(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
     let decided = by_holder(tenure, ledger, s);
     let lease = ledger.lock().filter(|lock| lock.tenure == *tenure);
-    let ends = lease.filter(|lock| lock.deadline < lock.asked.after(P1_LIVE));
+    let ends = lease.filter(|lock| lock.lasts() < lock.asked.after(P1_LIVE));
     match ends {
         Some(lock) if decided.sessions == Residence::Stay && !ledger.was_paused() => {
             let word = ledger.proven().map_or(Moment::BOOT, word_until);
@@ -110,7 +110,7 @@ fn held(tenure: &Tenure, ledger: &Ledger, s: &Snapshot<'_>) -> Primary {
                 sessions: Residence::End,
                 ..decided
             };
-            ends.keep(lock.deadline.max(word), s.now)
+            ends.keep(lock.lasts().max(word), s.now)
         }
         Some(_) | None => decided,
     }

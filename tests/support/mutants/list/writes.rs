@@ -290,8 +290,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     row(
         "lets sessions outlive a lease that was about to end when it was read",
         &[(
-            "lease.filter(|lock| lock.deadline < lock.asked.after(P1_LIVE))",
-            "lease.filter(|lock| lock.deadline < lock.asked)",
+            "lease.filter(|lock| lock.lasts() < lock.asked.after(P1_LIVE))",
+            "lease.filter(|lock| lock.lasts() < lock.asked)",
         )],
     ),
     row(

@@ -1,8 +1,12 @@
 //! What keeps write sessions where they are, by a router's own record: the bounds that the specification names.
 
+use std::time::Duration;
+
 use trunkline_core::{MemberName, Moment};
 
 use super::{THREE, TWO, Witness};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// What keeps write sessions on a member whose lock may be another's by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +50,9 @@ impl Witness {
     pub(super) fn lease_may_end(&self, word: Moment) -> Moment {
         let proof = self.proof.as_ref();
         let proof = proof.filter(|proof| self.holder() == Some(&proof.tenure));
-        let ends = proof.filter(|proof| proof.deadline < proof.asked.after(THREE));
-        ends.map_or(Moment::NEVER, |proof| proof.deadline.max(word))
+        // D is a second earlier than what etcd says, which rounds down.
+        let ends = proof.map(|proof| (proof.deadline.after(SECOND), proof.asked.after(THREE)));
+        let ends = ends.filter(|(ends, live)| ends < live);
+        ends.map_or(Moment::NEVER, |(ends, _)| ends.max(word))
     }
 }
