@@ -1,9 +1,9 @@
 //! The agent as a service: the unit that is shipped.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use trunkline_support::units;
 use trunkline_support::workdir::WorkDir;
 
 use crate::BINARY;
@@ -16,19 +16,8 @@ fn shipped() -> Result<String> {
 #[test]
 fn systemd_has_nothing_to_say_about_the_shipped_unit() -> Result<()> {
     let folder = WorkDir::new()?;
-    let path = folder.path().join("trunkline-agent.service");
-    std::fs::write(
-        &path,
-        shipped()?.replace("/usr/bin/trunkline-agent", BINARY),
-    )?;
-    let outcome = Command::new("systemd-analyze")
-        .arg("verify")
-        .arg(&path)
-        .output()
-        .context("systemd-analyze is missing: `make test` installs systemd")?;
-    let said = String::from_utf8_lossy(&outcome.stderr);
-    ensure!(outcome.status.success() && said.is_empty(), "{said}");
-    Ok(())
+    let (name, installed) = ("trunkline-agent.service", "/usr/bin/trunkline-agent");
+    units::verify(&[units::unit(name, installed, BINARY, folder.path())?])
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use trunkline_support::http;
+use trunkline_support::units;
 use trunkline_support::wait::until;
 use trunkline_support::workdir::WorkDir;
 
@@ -186,15 +187,9 @@ async fn a_reload_keeps_a_passed_socket_and_tells_of_one_that_nobody_answers_on(
     .await
 }
 
-/// The shipped unit of that name, with the binary that was built in place of the one that is installed.
+/// The shipped unit of that name, run by the router under test.
 fn unit(name: &str, folder: &Path) -> Result<PathBuf> {
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("systemd")
-        .join(name);
-    let text = std::fs::read_to_string(&shipped).with_context(|| shipped.display().to_string())?;
-    let path = folder.join(name);
-    std::fs::write(&path, text.replace("/usr/bin/trunkline", BINARY))?;
-    Ok(path)
+    units::unit(name, "/usr/bin/trunkline", BINARY, folder)
 }
 
 #[test]
@@ -204,14 +199,7 @@ fn systemd_has_nothing_to_say_about_the_shipped_units() -> Result<()> {
         unit("trunkline.service", folder.path())?,
         unit("trunkline.socket", folder.path())?,
     ];
-    let outcome = Command::new("systemd-analyze")
-        .arg("verify")
-        .args(&units)
-        .output()
-        .context("systemd-analyze is missing: `make test` installs systemd")?;
-    let said = String::from_utf8_lossy(&outcome.stderr);
-    ensure!(outcome.status.success() && said.is_empty(), "{said}");
-    Ok(())
+    units::verify(&units)
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub mod router;
 pub mod small_disk;
 pub mod sockets;
 pub mod stand;
+pub mod units;
 pub mod vitals;
 pub mod wait;
 pub mod workdir;
