@@ -97,7 +97,11 @@ pub async fn run(start: Start) -> Result<u8, Failure> {
     .map_err(system("following etcd"))?;
     let api = shared(&agent, &settings, &dcs, &tasks)?;
     // An agent that runs here already has the port: this one ends before it touches anything.
-    drop(api::listen(&agent.rest).await?);
+    if let Err(unbound) = api::listen(&agent.rest).await
+        && unbound.is_taken()
+    {
+        return Err(unbound.into());
+    }
     let mut cycle = Cycle::new(Arc::clone(&agent), dcs, settings, &api, &wake, &tasks);
     etcd_answers(&mut cycle, &mut signals).await?;
     no_namesake(&agent, &cycle.dcs, &api.peers).await?;

@@ -28,6 +28,13 @@ pub struct Unbound {
     cause: io::Error,
 }
 
+impl Unbound {
+    /// Whether somebody else has the port.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.cause.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
 /// Listens where `restapi.listen` says: on an address, a name, or `*` for all addresses there are.
 ///
 /// # Errors
