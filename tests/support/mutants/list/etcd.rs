@@ -179,7 +179,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         says: "lets a proof last as long as the lease may, without a margin",
         file: PROOF,
         edits: &[(
-            "let margin = Duration::from_secs(1) + ttl / 100;",
+            "let margin = TO_SPARE + ttl / 100;",
             "let margin = Duration::ZERO;",
         )],
         tests: PROVEN,
