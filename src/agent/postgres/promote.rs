@@ -5,15 +5,20 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use thiserror::Error;
 use trunkline_core::postgres::Silence;
 use trunkline_io::clock;
 
 use super::heartbeat::Heartbeat;
+use super::postmaster::{self, Found};
 use super::program::{self, Impatience, Output, Patience, ProgramError};
 
 /// How often PostgreSQL is asked whether it is a primary yet.
 const ASK_EVERY: Duration = Duration::from_millis(10);
+/// A promotion begins at once, but for a wake-up that PostgreSQL missed: the first other one comes after this long, each
+/// later one after twice as long as the last.
+const WAKE_AFTER: Duration = Duration::from_millis(200);
 /// And how long each answer may take.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -62,11 +67,16 @@ pub async fn promote(
     told.map_err(PromoteError::PgCtl)?;
     let mut last = None;
     let promoted = async {
+        let (mut patient, mut since) = (WAKE_AFTER, clock::now());
         loop {
             match is_primary(heartbeat).await {
                 Ok(true) => return,
                 Ok(false) => last = None,
                 Err(silence) => last = Some(silence),
+            }
+            if clock::now().since(since) >= patient {
+                wake(data);
+                (patient, since) = (patient * 2, clock::now());
             }
             tokio::time::sleep(ASK_EVERY).await;
         }
@@ -83,6 +93,21 @@ pub async fn promote(
             Some(silence) => silence.to_string(),
         }),
     })
+}
+
+/// Wakes the startup process. Told to promote just as its WAL receiver ends, which is what a switchover comes to, it may
+/// take both for one wake-up and sleep on for `wal_retrieve_retry_interval`, five seconds; SIGHUP wakes it and changes
+/// nothing else (PostgreSQL, `WaitForWALToBecomeAvailable`).
+fn wake(data: &Path) {
+    match postmaster::find(data) {
+        Ok(Found::Postmaster(running)) => {
+            if let Err(error) = running.signal(Signal::HUP) {
+                tracing::warn!("waking PostgreSQL to promote it: {error}");
+            }
+        }
+        Ok(Found::Nobody | Found::Stranger(_) | Found::SingleUser(_)) => {}
+        Err(error) => tracing::warn!("waking PostgreSQL to promote it: {error}"),
+    }
 }
 
 async fn is_primary(heartbeat: &mut Heartbeat) -> Result<bool, Silence> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use trunkline_agent::postgres::binaries::Binaries;
 use trunkline_agent::postgres::heartbeat::Heartbeat;
 use trunkline_agent::postgres::postmaster::Running;
@@ -41,6 +41,10 @@ pub(crate) const TESTS: &[Test] = &[
         timelines,
     ),
     ("a_member_that_needs_a_password_is_asked_with_one", password),
+    (
+        "a_promotion_that_does_not_begin_is_woken_up_and_ends",
+        woken_up,
+    ),
 ];
 
 /// A primary, a standby of it that has everything, and their postmasters.
@@ -302,6 +306,35 @@ fn password() -> Result<()> {
             matches!(refused, Err(RemoteError::Program(_))),
             "{refused:?}"
         );
+        Ok(())
+    })
+}
+
+/// PostgreSQL may miss its wake-up; here it cannot have any at first.
+fn woken_up() -> Result<()> {
+    on_runtime(async {
+        let (_primary, _running, standby, follows) = pair().await?;
+        let children = trunkline_agent::postgres::processes::children(follows.pid())?;
+        let is_startup = |pid: &u32| {
+            let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            title.starts_with(b"postgres: startup")
+        };
+        let startup = children.iter().map(|child| child.pid).find(is_startup);
+        let startup = Pid::from_raw(i32::try_from(startup.context("no startup process")?)?);
+        let startup = startup.context("no number")?;
+        let loaded = async || psql(&standby, "SELECT pg_conf_load_time()").await;
+        let before = loaded().await?;
+        kill_process(startup, Signal::STOP)?;
+        let woken = async {
+            let woken = until("PostgreSQL was woken up", BOUND, async || {
+                ensure!(loaded().await? != before);
+                Ok(())
+            });
+            let woken = woken.await;
+            kill_process(startup, Signal::CONT)?;
+            woken
+        };
+        tokio::try_join!(promoted(&standby), woken)?;
         Ok(())
     })
 }
