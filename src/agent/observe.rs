@@ -178,10 +178,11 @@ impl Observer {
 
     /// One that an earlier run of the agent knew, and whose lock file was overwritten since: it may be taking writes (A1).
     fn search(&mut self, now: Moment) -> Option<String> {
-        self.searched = true;
         let postgres = Binaries::of(&self.agent).path("postgres");
         let name = postgres.file_name().unwrap_or(postgres.as_os_str());
-        match postmaster::find_unnamed(name, &self.agent.data_dir) {
+        let found = postmaster::find_unnamed(name, &self.agent.data_dir);
+        self.searched = found.is_ok();
+        match found {
             Ok(None) => None,
             Ok(Some(running)) => {
                 tracing::warn!(

@@ -46,6 +46,7 @@ fn besiege(address: SocketAddr) -> JoinSet<()> {
         all.spawn(async move {
             loop {
                 let Ok(mut client) = TcpStream::connect(address).await else {
+                    sleep(Duration::from_millis(50)).await;
                     continue;
                 };
                 let begun: &[u8] = match number % 4 {

@@ -46,7 +46,14 @@ fn a_replicas_agent_killed_and_started_again_finds_its_postgresql_streaming() ->
 #[test]
 fn an_agent_that_is_back_finds_a_primary_that_its_lock_file_does_not_name() -> Result<()> {
     on_our_cluster(async |stand, _| {
-        let leader = stand.patroni.leader().await?;
+        // PostgreSQL looks at the file once a minute, so that a primary which has just been started does not meanwhile.
+        let leader = stand.patroni.candidate().await?;
+        let node = stand.patroni.node_mut(&leader)?;
+        node.stop(STEADY).await?;
+        node.start()?;
+        stand.patroni.wait_steady(STEADY).await?;
+        stand.patroni.switchover(&leader).await?;
+        stand.patroni.wait_steady(STEADY).await?;
         let mut store = stand.etcd.client().await?;
         let before = tenure(&mut store, stand).await?;
         let node = stand.patroni.node_mut(&leader)?;

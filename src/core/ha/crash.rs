@@ -59,7 +59,8 @@ pub(super) fn leader(s: &Snapshot, control: Option<&ControlData>) -> Decision {
         );
         return Decision::now(s, Action::Begin(start), Reason::RestartingPrimary);
     }
-    let start = as_standby(s, None);
+    // Nobody leads whom it could wait for: if it dies on the way, that has to be seen as a start that failed.
+    let start = Job::Start(Mode::Standby(None), s.me.start_timeout);
     Decision::now(s, Action::Begin(start), Reason::StartingWithLock)
 }
 

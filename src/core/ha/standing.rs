@@ -274,7 +274,11 @@ impl Snapshot {
     pub fn backs_off(&self, job: &Job) -> Option<Moment> {
         let end = self.memory.ended.as_ref()?;
         let same = std::mem::discriminant(job) == std::mem::discriminant(&end.job);
-        let failed = matches!(end.outcome, JobOutcome::Failed(_));
+        // What was still starting then and is to be started now has died since.
+        let failed = matches!(
+            end.outcome,
+            JobOutcome::Failed(_) | JobOutcome::StillStarting
+        );
         let pause = self
             .config()
             .loop_wait
