@@ -155,11 +155,12 @@ fn rubbish_in_postmaster_pid_is_postgresqls_to_refuse_and_told() -> Result<()> {
         node.start()?;
         says(node, "ERROR", "PostgreSQL ended while it was starting").await?;
         ensure!(node.is_running()?, "it ended");
-        ensure!(
-            node.status().await?["state"] == "start failed",
-            "{}",
-            node.status().await?
-        );
+        until("the REST API says so", STEADY, async || {
+            let status = node.status().await?;
+            ensure!(status["state"] == "start failed", "{status}");
+            Ok(())
+        })
+        .await?;
         fs::remove_file(&file)?;
         stand.patroni.wait_steady(STEADY).await?;
         Ok(())
