@@ -61,7 +61,7 @@ figures: ## what the README claims, measured here beside libpq and HAProxy (abou
 
 # The table is left in the target folder, the logs of each run beside it. ARGS=... is for whatever else the program takes
 # (--events switchover --runs 9).
-failovers: ## what mishaps cost: our agents and router, then Patroni and HAProxy, in one run (fifteen minutes; needs root)
+failovers: ## what mishaps cost: our agents and router, then Patroni and HAProxy, in one run (about eleven minutes; needs root)
 	@$(SETUP) --figures
 	cargo build --release --package trunkline --bin trunkline --bin trunkline-agent --package trunkline-support --bin trunkline-measure
 	@rm -rf $(TARGET)/failovers

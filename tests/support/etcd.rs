@@ -20,6 +20,8 @@ mod store;
 pub use store::Store;
 
 const START: Duration = Duration::from_secs(30);
+/// How long three members may be without a leader where nothing holds them up.
+const ELECTION: Duration = Duration::from_secs(30);
 
 /// A running cluster.
 #[derive(Debug)]
@@ -223,7 +225,8 @@ impl Etcd {
     /// Has the member on that machine lead, or one elsewhere.
     pub async fn have_lead(&mut self, machine: IpAddr, on_it: bool) -> Result<()> {
         let is_wanted = |member: &Member| (member.client.ip() == machine) == on_it;
-        let leader = self.leader().await?;
+        // There may be none for a moment: a machine that was cut off came back just now.
+        let leader = until("etcd has a leader", ELECTION, async || self.leader().await).await?;
         if self.members.get(leader).is_some_and(is_wanted) {
             return Ok(());
         }
