@@ -16,7 +16,7 @@ use trunkline_support::postgres::Sql;
 use trunkline_support::stand::Stand;
 use trunkline_support::wait::{throughout, until};
 
-use crate::agents::{AGENT, change_file, leader_key, on_our_cluster};
+use crate::agents::{AGENT, SHARED_KEYS, change_file, leader_key, on_our_cluster};
 use crate::shared::{LOGIN, STEADY};
 
 /// Five leases of the cluster.
@@ -210,16 +210,7 @@ fn rubbish_in_etcd_changes_no_leader_and_stops_no_write() -> Result<()> {
         sql.run("CREATE TABLE IF NOT EXISTS rubbish (at timestamptz)")
             .await?;
         for text in rubbish {
-            for key in [
-                "config",
-                "status",
-                "history",
-                "failover",
-                "sync",
-                "failsafe",
-                "members/pg-9",
-                "nothing/known",
-            ] {
+            for key in SHARED_KEYS.iter().chain(&["members/pg-9", "nothing/known"]) {
                 store.put(&format!("{base}{key}"), text, None).await?;
             }
             throughout("the leader leads and takes writes", A_WHILE, async || {

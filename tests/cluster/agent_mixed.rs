@@ -7,30 +7,17 @@ use trunkline_support::faults::Fault;
 use trunkline_support::patroni::{Program, Settings};
 use trunkline_support::stand::Stand;
 
-use crate::agents::{AGENT, ready_router};
+use crate::agents::{AGENT, THIRD as OURS, beside_patroni, ready_router};
 use crate::shared::{CLUSTER, STEADY, clients, unharmed};
 
 const FAULT: Fault = Fault::MixedSwitchovers;
-/// The third: Patroni's are started first and one of them makes the cluster.
-const OURS: &str = "pg-3";
 
 #[tokio::test]
 async fn our_agent_joins_two_of_patronis_is_switched_to_and_from_and_no_row_is_lost() -> Result<()>
 {
     let _turn = CLUSTER.lock().await;
-    let settings = Settings {
-        nodes: 2,
-        ttl: 20,
-        loop_wait: 2,
-        retry_timeout: 5,
-        programs: vec![
-            Program::Patroni,
-            Program::Patroni,
-            Program::Ours(Path::new(AGENT).to_owned()),
-        ],
-        ..Settings::default()
-    };
-    let mut stand = Stand::start(settings).await?;
+    // Patroni's are started first, and one of them makes the cluster.
+    let mut stand = Stand::start(beside_patroni(2)).await?;
     let stand = &mut stand;
     let (name, _) = stand.join()?;
     ensure!(name == OURS);

@@ -11,7 +11,7 @@ use trunkline_support::postgres::Sql;
 use trunkline_support::stand::Stand;
 use trunkline_support::wait::{throughout, until};
 
-use crate::agents::{leader_key, on_our_cluster};
+use crate::agents::{SHARED_KEYS, leader_key, on_our_cluster};
 use crate::shared::{LOGIN, STEADY};
 
 /// Three cycles.
@@ -25,18 +25,8 @@ const STRANGE: [&[u8]; 4] = [
     b"nothing/known",
     b"two\n2026-11-22 00:00:00,000 ERROR: lines",
 ];
-/// What the cluster writes, but for the leader key.
-const KNOWN: [&str; 9] = [
-    "config",
-    "status",
-    "history",
-    "failover",
-    "sync",
-    "failsafe",
-    "optime/leader",
-    "initialize",
-    "members/pg-1",
-];
+/// What else the cluster writes, but for the leader key.
+const KNOWN: [&str; 3] = ["optime/leader", "initialize", "members/pg-1"];
 
 fn rubbish() -> Vec<(&'static str, Vec<u8>)> {
     vec![
@@ -50,7 +40,7 @@ fn rubbish() -> Vec<(&'static str, Vec<u8>)> {
 
 /// Puts these bytes wherever the cluster looks, and where it does not.
 async fn spoil(store: &mut Store, base: &str, bytes: &[u8]) -> Result<()> {
-    let known = KNOWN.iter().map(|key| key.as_bytes());
+    let known = SHARED_KEYS.iter().chain(&KNOWN).map(|key| key.as_bytes());
     for key in known.chain(STRANGE) {
         store
             .put_bytes(&[base.as_bytes(), key].concat(), bytes)

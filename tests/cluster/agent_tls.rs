@@ -1,34 +1,14 @@
 //! Beside nodes of Patroni's whose REST APIs speak TLS and want to see a certificate: our agent asks them over it, in an
 //! election and in a switchover; and what it says where its own certificates will not do.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use trunkline_support::ca::Ca;
-use trunkline_support::patroni::{Program, Settings};
 use trunkline_support::stand::Stand;
 use trunkline_support::wait::until;
 
-use crate::agents::{AGENT, change_file, somebody_else_leads};
+use crate::agents::{THIRD as OURS, beside_patroni, change_file, somebody_else_leads};
 use crate::shared::{CLUSTER, STEADY};
-
-const OURS: &str = "pg-3";
-
-fn settings() -> Settings {
-    Settings {
-        nodes: 3,
-        ttl: 20,
-        loop_wait: 2,
-        retry_timeout: 5,
-        programs: vec![
-            Program::Patroni,
-            Program::Patroni,
-            Program::Ours(Path::new(AGENT).to_owned()),
-        ],
-        ..Settings::default()
-    }
-}
 
 /// The lead goes to `candidate`, by a request to whoever has it.
 async fn switched(stand: &mut Stand, candidate: &str) -> Result<()> {
@@ -51,7 +31,7 @@ fn heard_from(member: &str, since: usize, stand: &mut Stand) -> Result<()> {
 async fn members_that_want_a_certificate_are_asked_with_one_and_what_is_wrong_with_it_is_told()
 -> Result<()> {
     let _turn = CLUSTER.lock().await;
-    let mut stand = Stand::start_with_tls(settings()).await?;
+    let mut stand = Stand::start_with_tls(beside_patroni(3)).await?;
     let stand = &mut stand;
 
     // An election between ours and one of Patroni's: the third stops in order.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use trunkline_support::etcd::Store;
 use trunkline_support::http;
 use trunkline_support::netns::Wire;
-use trunkline_support::patroni::{Node, Settings};
+use trunkline_support::patroni::{Node, Program, Settings};
 use trunkline_support::router::Router;
 use trunkline_support::stand::Stand;
 use trunkline_support::wait::until;
@@ -38,6 +38,27 @@ pub(crate) fn settings() -> Settings {
     };
     settings.run_by(Path::new(AGENT))
 }
+
+/// Nodes of which the first two are Patroni's and the third, called [`THIRD`], is ours.
+pub(crate) fn beside_patroni(nodes: u8) -> Settings {
+    let third = Program::Ours(Path::new(AGENT).to_owned());
+    Settings {
+        nodes,
+        ttl: 20,
+        loop_wait: 2,
+        retry_timeout: 5,
+        programs: vec![Program::Patroni, Program::Patroni, third],
+        ..Settings::default()
+    }
+}
+
+/// The third node.
+pub(crate) const THIRD: &str = "pg-3";
+
+/// The keys that everybody writes, but for those of leader, members and initialisation.
+pub(crate) const SHARED_KEYS: [&str; 6] = [
+    "config", "status", "history", "failover", "sync", "failsafe",
+];
 
 /// A router that has found a primary and replicas, of a leader whose replicas stream now: what members say of themselves
 /// in etcd is up to a `loop_wait` old.
