@@ -106,7 +106,9 @@ pub fn find_unnamed(program: &OsStr, data: &Path) -> Result<Option<Running>, Fin
         source,
     };
     let all = processes::of_program_in(program, data).map_err(unreadable)?;
-    for process in all {
+    // One that was forked a moment ago still has the postmaster's arguments.
+    let is_child = |process: &&Process| all.iter().any(|other| other.pid == process.parent);
+    for process in all.iter().filter(|process| !is_child(process)) {
         let Some(running) = Running::hold(process.pid)? else {
             continue;
         };
@@ -118,9 +120,10 @@ pub fn find_unnamed(program: &OsStr, data: &Path) -> Result<Option<Running>, Fin
 }
 
 /// Whether a program of PostgreSQL with these arguments is a postmaster: its children have a title instead, and what does
-/// not serve anybody is told so first.
+/// not serve anybody is told so first. A process that is ending shows none: the kernel takes its memory first, and that
+/// lasts where much of it was shared.
 fn serves(arguments: &[Vec<u8>]) -> bool {
-    let is_title = |first: &Vec<u8>| first.starts_with(b"postgres: ");
+    let is_title = |first: &Vec<u8>| first.is_empty() || first.starts_with(b"postgres: ");
     let other = |argument: &Vec<u8>| {
         ["-C", "--single", "--boot", "--check", "--describe-config"]
             .iter()

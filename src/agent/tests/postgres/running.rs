@@ -188,10 +188,18 @@ fn unnamed() -> Result<()> {
             let found = found()?.context("it is not found")?;
             ensure!(found.pid() == running.pid(), "{found:?}");
         }
-        // What it leaves behind is none.
-        let children = processes::children(running.pid())?;
-        ensure!(!children.is_empty());
-        let held = children.first().context("no child")?.pid;
+        // What it leaves behind is none. (One that was forked a moment ago would still have its arguments.)
+        let all_titled = until("its children have their titles", BOUND, async || {
+            let mut titles = Vec::new();
+            for child in processes::children(running.pid())? {
+                let title = processes::arguments(child.pid).concat();
+                ensure!(title.starts_with(b"postgres: "), "{child:?} has none");
+                titles.push((child.pid, String::from_utf8_lossy(&title).into_owned()));
+            }
+            let checkpointer = titles.iter().find(|it| it.1.contains("checkpointer"));
+            Ok(checkpointer.context("no checkpointer")?.0)
+        });
+        let held = all_titled.await?;
         kill_process(pid_of(held)?, Signal::STOP)?;
         running.signal(Signal::KILL)?;
         running.gone().await;
