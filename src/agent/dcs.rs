@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use trunkline_core::cluster::ClusterView;
+use trunkline_core::cluster::{ClusterView, KeyValue};
 use trunkline_core::follow::{Header, Trouble};
 use trunkline_core::ha::Write;
 use trunkline_core::keys::{Key, Prefix};
@@ -47,6 +47,21 @@ pub struct Dcs {
     held: Option<Held>,
     /// The TTL that etcd granted longer than it was asked for, once that was said.
     warned: Option<Duration>,
+}
+
+/// What is wanted of the leader key.
+#[derive(Clone, Copy, Debug)]
+enum Aim {
+    Renew,
+    Acquire,
+}
+
+/// Whose the leader key is.
+#[derive(Debug)]
+enum Agreed {
+    Mine(Lease, Held),
+    /// Nobody's, or of one whose name says nothing: `None`.
+    Others(Option<MemberName>),
 }
 
 /// Starts to follow the cluster below `prefix`, and gives the handle to write to it as `me`. `wake` is notified
@@ -133,79 +148,82 @@ impl Dcs {
 
     /// Keeps the lease alive and proves that the leader key is this agent's (contract 1.4, refresh lock).
     pub async fn renew(&mut self, ttl: Duration, deadline: Moment) -> Renewal {
-        for _ in 0..ELECTIONS {
-            let lease = match self.kept(ttl, deadline).await {
-                Ok(lease) => lease,
-                Err(words) => return Renewal::Unreachable(words),
-            };
-            // A key that is gone is put again only while what was proven cannot have ended: later, others may have
-            // led and gone, and whoever wants to lead takes part in the race.
-            let holds = |held: Held| clock::now() < held.ends();
-            let missing = if self.held.is_some_and(holds) {
-                Missing::Create
-            } else {
-                Missing::Leave
-            };
-            let question = ProveLock {
-                prefix: &self.prefix,
-                me: &self.me,
-                lease: lease.id,
-                missing,
-            };
-            match self.asker.ask(deadline, &question).await {
-                Err(words) => return Renewal::Unreachable(words),
-                // It ended between the two questions.
-                Ok(Proof::LeaseGone) => self.lease = None,
-                // etcd has another leader than the one that kept it alive: that has to be done again.
-                Ok(Proof::Key(header, _)) if !self.is_confirmed(header) => self.lapses(),
-                Ok(proof @ Proof::Key(..)) => {
-                    return match self.proven(lease, proof).await {
-                        Ok(held) => Renewal::Confirmed(lease, held),
-                        Err(holder) => Renewal::Lost { holder },
-                    };
-                }
-            }
+        match self.agreed(Aim::Renew, ttl, deadline).await {
+            Err(words) => Renewal::Unreachable(words),
+            Ok(Agreed::Mine(lease, held)) => Renewal::Confirmed(lease, held),
+            Ok(Agreed::Others(holder)) => Renewal::Lost { holder },
         }
-        Renewal::Unreachable(ELECTING.to_owned())
     }
 
     /// Takes the lock if nobody has it.
     pub async fn acquire(&mut self, ttl: Duration, deadline: Moment) -> Acquisition {
+        match self.agreed(Aim::Acquire, ttl, deadline).await {
+            Err(words) => Acquisition::Unreachable(words),
+            Ok(Agreed::Mine(lease, held)) => Acquisition::Won(lease, held),
+            Ok(Agreed::Others(_holder)) => Acquisition::Lost,
+        }
+    }
+
+    /// Whose the leader key is, as etcd agrees on a lease that lives.
+    async fn agreed(
+        &mut self,
+        aim: Aim,
+        ttl: Duration,
+        deadline: Moment,
+    ) -> Result<Agreed, String> {
         for _ in 0..ELECTIONS {
-            let lease = match self.recent(ttl, deadline).await {
-                Ok(lease) => lease,
-                Err(words) => return Acquisition::Unreachable(words),
+            let lease = match aim {
+                Aim::Renew => self.kept(ttl, deadline).await?,
+                Aim::Acquire => self.recent(ttl, deadline).await?,
             };
-            let question = TakeLock {
-                prefix: &self.prefix,
-                me: &self.me,
-                lease: lease.id,
-            };
-            match self.asker.ask(deadline, &question).await {
-                Err(words) => return Acquisition::Unreachable(words),
-                Ok(Proof::LeaseGone) => self.lease = None,
-                // If the lock was taken it is on this lease, and found so.
-                Ok(Proof::Key(header, _)) if !self.is_confirmed(header) => self.lapses(),
-                Ok(proof @ Proof::Key(..)) => {
-                    return match self.proven(lease, proof).await {
-                        Ok(held) => Acquisition::Won(lease, held),
-                        Err(_holder) => Acquisition::Lost,
-                    };
-                }
+            match self.ask_for_the_lock(aim, lease, deadline).await? {
+                // It ended between the two questions.
+                Proof::LeaseGone => self.lease = None,
+                // etcd has another leader than the one that kept it alive: that has to be done again. If the lock was
+                // taken it is on this lease, and found so.
+                Proof::Key(header, _) if !self.is_confirmed(header) => self.lapsed = true,
+                Proof::Key(header, found) => return Ok(self.proven(lease, header, found).await),
             }
         }
-        Acquisition::Unreachable(ELECTING.to_owned())
+        Err(ELECTING.to_owned())
+    }
+
+    async fn ask_for_the_lock(
+        &mut self,
+        aim: Aim,
+        lease: Lease,
+        deadline: Moment,
+    ) -> Result<Proof, String> {
+        let (prefix, me, lease) = (&self.prefix, &self.me, lease.id);
+        match aim {
+            Aim::Acquire => {
+                let question = TakeLock { prefix, me, lease };
+                self.asker.ask(deadline, &question).await
+            }
+            Aim::Renew => {
+                // A key that is gone is put again only while what was proven cannot have ended: later, others may have
+                // led and gone, and whoever wants to lead takes part in the race.
+                let holds = |held: Held| clock::now() < held.ends();
+                let missing = if self.held.is_some_and(holds) {
+                    Missing::Create
+                } else {
+                    Missing::Leave
+                };
+                let question = ProveLock {
+                    prefix,
+                    me,
+                    lease,
+                    missing,
+                };
+                self.asker.ask(deadline, &question).await
+            }
+        }
     }
 
     /// Whether the lease lives for its whole time, now that etcd has agreed to something else.
     fn is_confirmed(&self, agreed: Header) -> bool {
         self.alive_in
             .is_none_or(|kept| lease::is_confirmed(kept, agreed.term))
-    }
-
-    /// The lease has to be kept alive anew before anything is proven by it.
-    const fn lapses(&mut self) {
-        self.lapsed = true;
     }
 
     /// Lets the lock go, with this leader's last word on its position if there is one.
@@ -347,19 +365,15 @@ impl Dcs {
     }
 
     /// What the leader key proves: that the lock is held on `lease`, or else by whom it is.
-    async fn proven(&mut self, lease: Lease, proof: Proof) -> Result<Held, Option<MemberName>> {
+    async fn proven(&mut self, lease: Lease, header: Header, found: Option<KeyValue>) -> Agreed {
         self.held = None;
-        let Proof::Key(header, found) = proof else {
-            return Err(None);
-        };
-        self.asker
-            .learnt(&self.prefix.leader(), header, found.clone())
-            .await;
+        let leader = self.prefix.leader();
+        self.asker.learnt(&leader, header, found.clone()).await;
         let Some(found) = found else {
-            return Err(None);
+            return Agreed::Others(None);
         };
         if found.value != self.me.as_str().as_bytes() || found.lease != Some(lease.id) {
-            return Err(trunkline_core::wire::leader::parse(&found.value).ok());
+            return Agreed::Others(trunkline_core::wire::leader::parse(&found.value).ok());
         }
         let held = Held {
             began: found.created,
@@ -367,7 +381,7 @@ impl Dcs {
             granted: lease.granted,
         };
         self.held = Some(held);
-        Ok(held)
+        Agreed::Mine(lease, held)
     }
 }
 
