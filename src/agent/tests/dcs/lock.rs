@@ -168,3 +168,22 @@ async fn a_ttl_below_etcds_floor_counts_as_what_etcd_granted() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_lease_that_another_leader_of_etcd_kept_alive_is_kept_alive_anew_before_it_proves_a_lock()
+-> Result<()> {
+    let mut bench = Bench::of(3).await?;
+    let mut a = bench.agent("a").await?;
+    let leader = bench.etcd.leader().await?;
+    a.lease().await?;
+    a.lease().await?;
+    Box::pin(bench.etcd.hand_lead_to((leader + 1) % 3)).await?;
+    let moved = clock::now();
+    // Little enough time has passed that the lease would do, had etcd not elected meanwhile.
+    let (_, held) = a.won().await?;
+    ensure!(
+        held.confirmed >= moved,
+        "{held:?} was confirmed by the earlier leader"
+    );
+    Ok(())
+}
