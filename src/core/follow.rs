@@ -28,8 +28,6 @@ pub use words::{Ask, Change, Header, Notice, Outcome, Trouble, Wants};
 
 /// How long after one listing the next is due, before jitter.
 const RELIST: Duration = Duration::from_secs(10);
-/// How long after one proof read was sent the next is due.
-const PROVE: Duration = Duration::from_secs(1);
 
 /// The state of following one prefix.
 #[derive(Clone, Debug)]
@@ -255,12 +253,8 @@ impl Follow {
         } else if let Slot::InFlight(sent) = self.read
             && sent.ask == ask
         {
-            let next = if self.at_once {
-                now
-            } else {
-                sent.sent.after(PROVE).max(now)
-            };
-            self.read = Slot::Due(next);
+            // Of one that fails, another endpoint is asked at once.
+            self.read = Slot::Due(now);
             match outcome {
                 Outcome::Read(header, leader, lease) => {
                     let (asked, endpoint) = (sent.sent, sent.endpoint);
@@ -271,6 +265,9 @@ impl Follow {
                         leader,
                         lease,
                     };
+                    if !self.at_once {
+                        self.read = Slot::Due(reading.read_again().max(now));
+                    }
                     self.proof_read(sent, header, reading, now);
                 }
                 other @ (Outcome::Listed(..) | Outcome::Changed(_) | Outcome::Failed(_)) => {

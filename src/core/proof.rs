@@ -15,6 +15,11 @@ pub const P1_LIVE: Duration = Duration::from_secs(3);
 /// How long after it was sent a member's own word carries its sessions while etcd cannot be asked.
 pub const P2_CARRIES: Duration = Duration::from_secs(3);
 
+/// How long after a proof read was sent the next is due, while nothing is about to end.
+const STEADY: Duration = Duration::from_secs(1);
+/// The same where the lease is in its last second, or over: four questions a second are the most that anybody asks.
+const BRISK: Duration = Duration::from_millis(250);
+
 /// How much earlier than the lease D is, besides what clocks may differ.
 const TO_SPARE: Duration = Duration::from_secs(1);
 
@@ -42,6 +47,23 @@ pub struct Reading {
     pub leader: Option<KeyValue>,
     /// Its lease.
     pub lease: Option<LeaseLeft>,
+}
+
+impl Reading {
+    /// When the lock is to be read again: four times within what etcd said is left of the lease, so that a renewal is
+    /// seen before what was proven earlier is over.
+    ///
+    /// etcd rounds down. Of a lease of three seconds that its holder renews every second it says 2, or 1 where it is
+    /// asked a moment before the renewal, and then sessions live for 990 ms after that question. Whoever renews while a
+    /// second or more is left, as an agent does that does not demote itself, is seen to have done so in time if answers
+    /// take less than half of that.
+    #[must_use]
+    pub fn read_again(&self) -> Moment {
+        let left = self
+            .lease
+            .map_or(STEADY * 4, |lease| seconds(lease.left.max(0)));
+        self.asked.after((left / 4).clamp(BRISK, STEADY))
+    }
 }
 
 /// P1: proof that a tenure's lock was held, and until when it cannot have ended by itself.
@@ -149,6 +171,30 @@ mod tests {
         for (left, granted, lease) in [(-1, 30, 7), (0, 30, 7), (31, 30, 7), (20, 30, 8)] {
             assert_eq!(LockProof::of(&reading(left, granted, lease)), None);
         }
+    }
+
+    #[test]
+    fn a_lease_is_read_four_times_before_it_may_end_and_no_more_than_four_times_a_second() {
+        for (left, after) in [
+            (29, 1_000),
+            (4, 1_000),
+            (3, 750),
+            (2, 500),
+            (1, 250),
+            (0, 250),
+            (-1, 250),
+            (i64::MIN, 250),
+        ] {
+            let reading = reading(left, 30, 7);
+            let after = Duration::from_millis(after);
+            assert_eq!(reading.read_again(), reading.asked.after(after), "{left}");
+        }
+        let vacant = Reading {
+            leader: None,
+            lease: None,
+            ..reading(1, 30, 7)
+        };
+        assert_eq!(vacant.read_again(), vacant.asked.after(STEADY));
     }
 
     #[test]

@@ -146,6 +146,11 @@ impl World {
         &self.reading
     }
 
+    /// The lock was read by somebody who follows etcd for the router.
+    pub(crate) fn hears(&mut self, reading: Observed<Reading, Trouble>) {
+        self.reading = reading;
+    }
+
     /// Its PostgreSQL was asked at `asked`, and did not answer.
     pub(crate) fn pinged(&mut self, name: &str, asked: Moment) {
         let probe = self.probes.get_mut(&MemberName::from(name));

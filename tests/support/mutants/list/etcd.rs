@@ -176,6 +176,24 @@ pub(super) const MUTANTS: &[Mutant] = &[
         tests: Tests::Core(&["unit", "scenarios"]),
     },
     Mutant {
+        says: "reads a lease that is about to end no sooner than any other",
+        file: PROOF,
+        edits: &[("(left / 4).clamp(BRISK, STEADY)", "STEADY")],
+        tests: Tests::Core(&["short_leases"]),
+    },
+    Mutant {
+        says: "reads a lease that is over as often as it can",
+        file: PROOF,
+        edits: &[("(left / 4).clamp(BRISK, STEADY)", "(left / 4).min(STEADY)")],
+        tests: PROVEN,
+    },
+    Mutant {
+        says: "takes its time to read the lock again where it changed meanwhile",
+        file: FOLLOW,
+        edits: &[("if !self.at_once {", "if true {")],
+        tests: HEARD,
+    },
+    Mutant {
         says: "lets a proof last as long as the lease may, without a margin",
         file: PROOF,
         edits: &[(
