@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -17,8 +17,13 @@ use trunkline_core::config::router::RestApi;
 use trunkline_core::ha::PeerWord;
 use trunkline_core::wire::member::{ApiUrl, Host};
 use trunkline_core::wire::rest::StatusDocument;
+use trunkline_io::clock;
 use trunkline_io::http::client::{self, Answer, Secured};
 use trunkline_io::tls::{Files, Tls, Unusable};
+
+use heard::Heard;
+
+mod heard;
 
 /// How long a member may take to answer (contract, appendix I).
 pub(crate) const WITHIN: Duration = Duration::from_secs(2);
@@ -29,6 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
     tls: Option<Arc<Tls>>,
+    heard: Arc<Mutex<Heard>>,
 }
 
 impl Peers {
@@ -50,7 +56,10 @@ impl Peers {
             Err(Unusable::NoRoots { .. }) => None,
             Err(unusable) => return Err(unusable),
         };
-        Ok(Self { tls })
+        Ok(Self {
+            tls,
+            heard: Arc::default(),
+        })
     }
 
     /// Asks `GET /patroni` of every one of these, at most two seconds and no longer than `within`. `enough` is asked again
@@ -61,6 +70,7 @@ impl Peers {
         within: Duration,
         enough: impl Fn(&BTreeMap<MemberName, PeerWord>) -> bool,
     ) -> BTreeMap<MemberName, PeerWord> {
+        self.heard(|heard| heard.asks(clock::now()));
         let mut end = pin!(sleep(within.min(WITHIN)));
         let mut words = BTreeMap::new();
         let mut asked = JoinSet::new();
@@ -83,7 +93,7 @@ impl Peers {
                 answer = asked.join_next() => match answer {
                     None => break,
                     Some(Ok((name, word))) => {
-                        tell(&name, &word);
+                        self.tell(&name, &word);
                         waiting.remove(&name);
                         words.insert(name, word);
                     }
@@ -96,10 +106,31 @@ impl Peers {
         }
         for name in waiting {
             let word = PeerWord::Silent("it was not waited for any longer".to_owned());
-            tell(&name, &word);
+            self.tell(&name, &word);
             words.insert(name, word);
         }
         words
+    }
+
+    /// The sentences are Patroni's, one an answer, and tools grep them: none is left out, those without news are for DEBUG.
+    fn tell(&self, name: &MemberName, word: &PeerWord) {
+        let news = self.heard(|heard| heard.is_news(name, word));
+        match word {
+            PeerWord::Says(document) => {
+                let document = document.to_json();
+                if news {
+                    tracing::info!("Got response from {name}: {document}");
+                } else {
+                    tracing::debug!("Got response from {name}: {document}");
+                }
+            }
+            PeerWord::Silent(cause) if news => tracing::warn!("Request to {name} failed: {cause}"),
+            PeerWord::Silent(cause) => tracing::debug!("Request to {name} failed: {cause}"),
+        }
+    }
+
+    fn heard<T>(&self, look: impl FnOnce(&mut Heard) -> T) -> T {
+        look(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether anybody answers there, whatever the answer is.
@@ -178,13 +209,4 @@ async fn resolve(host: &Host, port: u16) -> Result<(SocketAddr, String), NoWord>
     let mut found = found.map_err(|error| not_found(&error.to_string()))?;
     let address = found.next().ok_or_else(|| not_found("it has no address"))?;
     Ok((address, address.to_string()))
-}
-
-fn tell(name: &MemberName, word: &PeerWord) {
-    match word {
-        PeerWord::Says(document) => {
-            tracing::info!("Got response from {name}: {}", document.to_json());
-        }
-        PeerWord::Silent(cause) => tracing::warn!("Request to {name} failed: {cause}"),
-    }
 }
