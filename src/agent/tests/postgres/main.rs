@@ -4,6 +4,7 @@
 //! itself again as `postgres`. Told to help (as the agent's binary is), it launches a postmaster.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
@@ -66,7 +67,15 @@ fn as_postgres() -> Result<Option<ExitCode>> {
     let account = account.context("there is no user `postgres` in /etc/passwd")?;
     let mut fields = account.split(':').skip(1);
     let mut number = || -> Result<u32> { Ok(fields.next().context("no number")?.parse()?) };
-    let status = Command::new(std::env::current_exe()?)
+    let mut again = Command::new(std::env::current_exe()?);
+    // Whoever runs the tests may have a locale that this machine does not, and a PostgreSQL of their own.
+    for (name, _) in std::env::vars_os() {
+        if name.as_bytes().starts_with(b"PG") {
+            again.env_remove(name);
+        }
+    }
+    let status = again
+        .env("LC_ALL", "C.UTF-8")
         .args(std::env::args_os().skip(1))
         .uid(number()?)
         .gid(number()?)

@@ -69,7 +69,7 @@ async fn child(folder: &Path) -> Result<u32> {
 }
 
 async fn is_gone(pid: u32) -> Result<()> {
-    until("the child is gone", Duration::from_secs(5), async || {
+    until("the child is gone", BOUND, async || {
         let process = processes::process(pid).filter(|process| !process.zombie);
         ensure!(process.is_none(), "{process:?}");
         Ok(())
@@ -103,7 +103,8 @@ fn last_lines() -> Result<()> {
 fn too_long() -> Result<()> {
     on_runtime(async {
         let cluster = Cluster::empty()?;
-        let time = Duration::from_millis(500);
+        // The shell has to begin its child within it.
+        let time = Duration::from_secs(4);
         let run = program::run(
             with_child(cluster.folder()),
             Output::Logged,
