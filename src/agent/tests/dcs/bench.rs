@@ -22,8 +22,12 @@ use trunkline_support::ports::Loopback;
 use trunkline_support::wait::until;
 use trunkline_support::workdir::WorkDir;
 
-pub(crate) const TTL: Duration = Duration::from_secs(3);
-pub(crate) const SOON: Duration = Duration::from_secs(5);
+/// What no machine is too busy to renew a lock within.
+pub(crate) const TTL: Duration = Duration::from_secs(30);
+/// Of a lock whose end is waited for.
+pub(crate) const SHORT: Duration = Duration::from_secs(3);
+/// Anything that is going to happen has happened by then, on a machine that is busy with other tests.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A real etcd, and agents that use it.
 pub(crate) struct Bench {
@@ -37,6 +41,7 @@ pub(crate) struct Bench {
 pub(crate) struct Agent {
     pub(crate) dcs: Dcs,
     pub(crate) wake: Arc<Notify>,
+    ttl: Duration,
 }
 
 impl Bench {
@@ -53,6 +58,11 @@ impl Bench {
 
     /// An agent that has seen what there is.
     pub(crate) async fn agent(&self, name: &str) -> Result<Agent> {
+        self.agent_with(TTL, name).await
+    }
+
+    /// The same with leases of that length.
+    pub(crate) async fn agent_with(&self, ttl: Duration, name: &str) -> Result<Agent> {
         let endpoints = self.etcd.endpoints().into_iter().map(access).collect();
         let wake = Arc::new(Notify::new());
         let dcs = dcs::start(
@@ -63,7 +73,7 @@ impl Bench {
             Arc::clone(&wake),
             &self.tasks,
         )?;
-        let agent = Agent { dcs, wake };
+        let agent = Agent { dcs, wake, ttl };
         until("the cluster was listed", SOON, async || {
             agent.dcs.view().fresh().context("it was not")?;
             Ok(())
@@ -79,14 +89,14 @@ impl Bench {
 
 impl Agent {
     pub(crate) async fn lease(&mut self) -> Result<Lease> {
-        match self.dcs.keep_lease(TTL, soon()).await {
+        match self.dcs.keep_lease(self.ttl, soon()).await {
             Keeping::Kept(lease) => Ok(lease),
             Keeping::Unreachable(words) => bail!("{words}"),
         }
     }
 
     pub(crate) async fn won(&mut self) -> Result<(Lease, Held)> {
-        match self.dcs.acquire(TTL, soon()).await {
+        match self.dcs.acquire(self.ttl, soon()).await {
             Acquisition::Won(lease, held) => Ok((lease, held)),
             other @ (Acquisition::Lost | Acquisition::Unreachable(_)) => bail!("{other:?}"),
         }
@@ -100,7 +110,7 @@ impl Agent {
     }
 
     pub(crate) async fn renewal(&mut self) -> Renewal {
-        self.dcs.renew(TTL, soon()).await
+        self.dcs.renew(self.ttl, soon()).await
     }
 
     pub(crate) async fn write(&mut self, write: &Write) -> Written {

@@ -18,12 +18,12 @@ async fn a_frozen_endpoint_costs_its_share_of_the_deadline_and_then_nothing() ->
     let leader = bench.etcd.leader().await?;
     bench.etcd.process(frozen)?.freeze()?;
     let asked = clock::now();
-    let deadline = clock::now().after(Duration::from_secs(3));
+    let deadline = asked.after(SOON);
     let renewal = a.dcs.renew(TTL, deadline).await;
     if leader != frozen {
         ensure!(matches!(renewal, Renewal::Confirmed(..)), "{renewal:?}");
         ensure!(
-            clock::now().since(asked) < Duration::from_millis(1_500),
+            clock::now().since(asked) < SOON / 3,
             "{:?}",
             clock::now().since(asked)
         );
@@ -54,16 +54,13 @@ async fn without_any_endpoint_the_answer_comes_by_the_deadline_and_names_them_al
     a.won().await?;
     let held = a.dcs.held();
     bench.etcd.freeze()?;
-    let (asked, bound) = (clock::now(), Duration::from_secs(1));
-    let renewal = a.dcs.renew(TTL, clock::now().after(bound)).await;
+    let (asked, bound) = (clock::now(), Duration::from_secs(4));
+    let renewal = a.dcs.renew(TTL, asked.after(bound)).await;
     let took = clock::now().since(asked);
     let Renewal::Unreachable(words) = renewal else {
         bail!("{renewal:?}");
     };
-    ensure!(
-        took >= bound && took < bound + Duration::from_millis(300),
-        "{took:?}"
-    );
+    ensure!(took >= bound && took < bound * 2, "{took:?}");
     for endpoint in bench.etcd.endpoints() {
         ensure!(words.contains(&endpoint.to_string()), "{words}");
     }

@@ -8,7 +8,7 @@ use trunkline_core::lease::{Acquisition, Keeping, Renewal, Written};
 use trunkline_io::clock;
 use trunkline_support::wait::until;
 
-use crate::bench::{Bench, SOON, TTL, prefix, soon};
+use crate::bench::{Bench, SHORT, SOON, TTL, prefix, soon};
 
 #[tokio::test]
 async fn of_two_that_race_for_the_lock_one_gets_it_and_both_see_at_once_who() -> Result<()> {
@@ -39,7 +39,8 @@ async fn of_two_that_race_for_the_lock_one_gets_it_and_both_see_at_once_who() ->
 async fn a_lock_that_nobody_renews_ends_no_sooner_than_its_stamp_says_and_wakes_the_others()
 -> Result<()> {
     let bench = Bench::of(1).await?;
-    let (mut a, mut b) = (bench.agent("a").await?, bench.agent("b").await?);
+    let mut a = bench.agent_with(SHORT, "a").await?;
+    let mut b = bench.agent("b").await?;
     let (_, held) = a.won().await?;
     until("b sees that a holds the lock", SOON, async || {
         ensure!(b.holder()?.as_deref() == Some("a"));
@@ -48,7 +49,7 @@ async fn a_lock_that_nobody_renews_ends_no_sooner_than_its_stamp_says_and_wakes_
     .await?;
     b.was_woken().await;
     b.lease().await?;
-    until("the key is gone", TTL * 3, async || {
+    until("the key is gone", SOON, async || {
         b.lease().await?;
         ensure!(b.view()?.lock == Lock::Vacant);
         Ok(())
@@ -82,12 +83,12 @@ async fn a_leader_key_deleted_by_hand_is_put_again_and_begins_another_tenure() -
 #[tokio::test]
 async fn a_missing_leader_key_is_not_put_by_who_has_proven_nothing() -> Result<()> {
     let bench = Bench::of(1).await?;
-    let mut a = bench.agent("a").await?;
+    let mut a = bench.agent_with(SHORT, "a").await?;
     a.lease().await?;
     ensure!(a.renewal().await == Renewal::Lost { holder: None });
     // Nor by who had, once that is over: others may have led and gone meanwhile.
     a.won().await?;
-    until("its lease has ended", TTL * 3, async || {
+    until("its lease has ended", SOON, async || {
         ensure!(a.view()?.lock == Lock::Vacant);
         Ok(())
     })
