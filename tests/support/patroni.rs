@@ -224,6 +224,19 @@ impl Patroni {
     /// The members as the node that answers first knows them. All are asked at once: one that vanished would
     /// keep the others waiting.
     pub async fn seen(&self) -> Result<Vec<Seen>> {
+        let mut asked = self.ask_all();
+        let mut silent = Vec::new();
+        while let Some(answer) = asked.join_next().await {
+            match answer.map_err(anyhow::Error::from).flatten() {
+                Ok(cluster) => return members(&cluster),
+                Err(error) => silent.push(format!("{error:#}")),
+            }
+        }
+        bail!("no node's REST API answers: {}", silent.join("; "))
+    }
+
+    /// Asks every node for the cluster as it knows it.
+    fn ask_all(&self) -> JoinSet<Result<Value>> {
         let mut asked = JoinSet::new();
         for node in &self.nodes {
             let address = node.rest();
@@ -233,14 +246,7 @@ impl Patroni {
                 http::Server { address, tls }.get_json("/cluster").await
             });
         }
-        let mut silent = Vec::new();
-        while let Some(answer) = asked.join_next().await {
-            match answer.map_err(anyhow::Error::from).flatten() {
-                Ok(cluster) => return members(&cluster),
-                Err(error) => silent.push(format!("{error:#}")),
-            }
-        }
-        bail!("no node's REST API answers: {}", silent.join("; "))
+        asked
     }
 
     /// A node's REST API, for questions. Those of our own agents speak no TLS.
@@ -279,8 +285,7 @@ impl Patroni {
             }
         }
         let steady = until("the cluster is steady", bound, async || {
-            let seen = self.seen().await?;
-            self.ensure_steady(&seen).with_context(|| table(&seen))
+            self.agreed_leader().await
         });
         match steady.await {
             Ok(leader) => Ok(leader),
@@ -289,6 +294,29 @@ impl Patroni {
                 .iter()
                 .fold(failure, |told, node| node.with_log(told))),
         }
+    }
+
+    /// Whom every node that answers takes for the leader of a steady cluster: one of them may have missed a change.
+    async fn agreed_leader(&self) -> Result<String> {
+        let (mut leader, mut silent) = (None, Vec::new());
+        for answer in self.ask_all().join_all().await {
+            match answer {
+                Ok(cluster) => {
+                    let seen = members(&cluster)?;
+                    let leads = self.ensure_steady(&seen).with_context(|| table(&seen))?;
+                    let named = leader.get_or_insert_with(|| leads.clone());
+                    ensure!(*named == leads, "{named} leads, or {leads}");
+                }
+                Err(error) => silent.push(format!("{error:#}")),
+            }
+        }
+        let leader =
+            leader.with_context(|| format!("no node's REST API answers: {}", silent.join("; ")))?;
+        // Who has just won the lock has still to be promoted, and others may stream from it already.
+        let rest = self.rest_of(self.node(&leader)?);
+        let said = rest.get_json("/patroni").await?;
+        ensure!(said["role"] == "primary", "{leader} is no primary: {said}");
+        Ok(leader)
     }
 
     fn ensure_steady(&self, seen: &[Seen]) -> Result<String> {
