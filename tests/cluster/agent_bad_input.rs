@@ -207,8 +207,12 @@ fn rubbish_in_etcd_changes_no_leader_and_stops_no_write() -> Result<()> {
         ];
         let primary = stand.patroni.node(&leader)?.postgresql();
         let sql = Sql::connect(primary, LOGIN).await?;
-        sql.run("CREATE TABLE IF NOT EXISTS rubbish (at timestamptz)")
-            .await?;
+        // One that has only just won the lock is still being promoted.
+        until("it takes writes", STEADY, async || {
+            sql.run("CREATE TABLE IF NOT EXISTS rubbish (at timestamptz)")
+                .await
+        })
+        .await?;
         for text in rubbish {
             for key in SHARED_KEYS.iter().chain(&["members/pg-9", "nothing/known"]) {
                 store.put(&format!("{base}{key}"), text, None).await?;

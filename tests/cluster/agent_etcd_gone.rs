@@ -12,6 +12,8 @@ use crate::agents::{on_our_cluster, ready_router};
 use crate::shared::{LOGIN, STEADY, clients, measured};
 
 const FAULT: Fault = Fault::OursEtcdFrozen;
+/// Until an agent that was started knows what runs there: a fraction of a second on an idle machine.
+const START: Duration = Duration::from_secs(10);
 
 #[test]
 fn without_etcd_the_last_write_is_acknowledged_before_the_lease_can_end() -> Result<()> {
@@ -59,7 +61,7 @@ fn an_agent_that_starts_without_etcd_does_not_leave_a_primary_running_that_it_fi
         let last = last_write(primary, lease + STEADY).await;
         let last = last.context("it took no write")?;
         ensure!(
-            last < lease + Duration::from_secs(2),
+            last < lease + START,
             "a write was taken {last:?} after the agent was started, the lease is {lease:?}"
         );
         stand.etcd.thaw()?;

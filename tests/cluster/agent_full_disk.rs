@@ -184,6 +184,7 @@ async fn the_log(stand: &mut Stand, small: &Small) -> Result<()> {
         );
         // Each into a segment of its own: what there is of them is soon used up.
         let _full = sql.run("SELECT pg_switch_wal()").await;
+        arrived(&sql).await?;
     }
     ensure!(acknowledged > 0, "it took no row");
     let leader = until("somebody else leads", TAKEN_OVER, async || {
@@ -210,4 +211,17 @@ async fn the_log(stand: &mut Stand, small: &Small) -> Result<()> {
     let leads = stand.patroni.wait_steady(STEADY).await?;
     ensure!(leads == leader, "{leads} leads instead of {leader}");
     sql.run("DROP TABLE full_disk, full_count").await
+}
+
+/// Waits until every standby has what was written, or PostgreSQL is gone: they may be some segments behind, and what has
+/// not arrived when it ends is lost.
+async fn arrived(sql: &Sql) -> Result<()> {
+    const BEHIND: &str =
+        "SELECT count(*) FROM pg_stat_replication WHERE flush_lsn < pg_current_wal_flush_lsn()";
+    until("nobody is behind", STEADY, async || {
+        let behind: i64 = sql.one(BEHIND).await.unwrap_or(0);
+        ensure!(behind == 0, "{behind} are");
+        Ok(())
+    })
+    .await
 }

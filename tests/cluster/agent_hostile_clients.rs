@@ -14,8 +14,9 @@ use trunkline_support::wait::throughout;
 
 use crate::agents::{leader_key, on_our_cluster, tenure};
 
-/// HAProxy gives a check that long, as people configure it for Patroni.
-const PROMPT: Duration = Duration::from_secs(2);
+/// HAProxy gives a check two seconds, as people configure it for Patroni; here those who besiege the API take the same
+/// processors as those who answer.
+const PROMPT: Duration = Duration::from_secs(5);
 const SILENT: usize = 200;
 
 /// Sends these bytes, and returns all that is answered within some seconds.

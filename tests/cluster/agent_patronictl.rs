@@ -1,6 +1,7 @@
 //! The real patronictl against a cluster of our agents.
 
 use anyhow::{Context, Result, ensure};
+use trunkline_support::wait::until;
 
 use crate::agents::on_our_cluster;
 use crate::shared::STEADY;
@@ -54,13 +55,16 @@ fn patronictl_switches_over_and_fails_over_and_the_history_tells_of_it() -> Resu
                 leader == candidate,
                 "{leader} leads after {command} to {candidate}: {told}"
             );
-            let history = stand
-                .patroni
-                .ctl(&stand.parts, &["history", "--format", "json"])
-                .await?;
-            let history: Vec<serde_json::Value> = serde_json::from_str(&history)?;
-            let last = history.last().context("the history is empty")?;
-            ensure!(last["New Leader"] == *leader, "{last}");
+            let patroni = &stand.patroni;
+            until("the history tells of it", STEADY, async || {
+                let arguments = ["history", "--format", "json"];
+                let history = patroni.ctl(&stand.parts, &arguments).await?;
+                let history: Vec<serde_json::Value> = serde_json::from_str(&history)?;
+                let last = history.last().context("the history is empty")?;
+                ensure!(last["New Leader"] == *leader, "{last}");
+                Ok(())
+            })
+            .await?;
         }
         Ok(())
     })
