@@ -43,7 +43,7 @@ async fn a_signal_lets_sessions_end_by_themselves_and_then_it_exits_0() -> Resul
         );
         session.echo(b"and here").await?;
         drop(session);
-        exits_with(0, Duration::from_secs(5), stand).await
+        exits_with(0, SOON, stand).await
     })
     .await
 }
@@ -52,7 +52,7 @@ async fn a_signal_lets_sessions_end_by_themselves_and_then_it_exits_0() -> Resul
 async fn ctrl_c_ends_an_idle_router_at_once() -> Result<()> {
     on(Plan::default(), async |stand| {
         stand.router.process().interrupt()?;
-        exits_with(0, Duration::from_secs(5), stand).await
+        exits_with(0, SOON, stand).await
     })
     .await
 }
@@ -66,8 +66,8 @@ async fn a_drain_that_takes_too_long_is_cut_off() -> Result<()> {
     on(plan, async |stand| {
         let (mut session, _) = Client::login(stand.write()).await?;
         stand.router.process().ask_to_end()?;
-        session.ended(Duration::from_secs(5)).await?;
-        exits_with(0, Duration::from_secs(5), stand).await?;
+        session.ended(SOON).await?;
+        exits_with(0, SOON, stand).await?;
         stand.logged("the drain took too long").await
     })
     .await
@@ -96,9 +96,9 @@ async fn a_second_signal_ends_sessions_and_tells_held_clients() -> Result<()> {
         let told = matches!(&answer, Answer::Refused { code, .. } if code == "57P01");
         ensure!(told, "a held client was told {answer:?}");
         drop(waiting);
-        session.ended(Duration::from_secs(5)).await?;
-        held.ended(Duration::from_secs(5)).await?;
-        exits_with(0, Duration::from_secs(5), stand).await
+        session.ended(SOON).await?;
+        held.ended(SOON).await?;
+        exits_with(0, SOON, stand).await
     })
     .await
 }
@@ -120,7 +120,7 @@ async fn who_is_queued_at_the_signal_is_let_in() -> Result<()> {
             ensure!(matches!(answer, Answer::Served(_)), "{answer:?}");
         }
         drop((queued, session));
-        exits_with(0, Duration::from_secs(5), stand).await
+        exits_with(0, SOON, stand).await
     })
     .await
 }

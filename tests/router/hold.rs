@@ -52,7 +52,7 @@ async fn a_hold_that_ends_tells_the_cluster_and_the_reason_in_postgresqls_protoc
 
         let mut plain = Client::ask(stand.write()).await?;
         refused(&plain.answer().await?, "57P03", &told)?;
-        plain.ended(Duration::from_secs(1)).await?;
+        plain.ended(SOON).await?;
 
         for encryption in [SSL_REQUEST, GSSENC_REQUEST] {
             let mut client = Client::connect(stand.write()).await?;

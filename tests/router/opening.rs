@@ -90,7 +90,7 @@ async fn readers_go_to_the_other_replica_when_one_refuses_or_closes() -> Result<
                 let member = lands_on(stand.read()).await?;
                 ensure!(member == "pg-3", "{mode:?}: landed on {member}");
                 ensure!(
-                    began.elapsed() < Duration::from_secs(2),
+                    began.elapsed() < Duration::from_secs(10),
                     "{mode:?}: not at once"
                 );
             }
