@@ -237,22 +237,22 @@ impl Etcd {
 
     /// Has a member lead: asked of the one that leads now, which hands over by itself.
     pub async fn hand_lead_to(&mut self, index: usize) -> Result<()> {
-        let leader = self.leader().await?;
-        if leader == index {
-            return Ok(());
-        }
         let member = |index: usize| self.members.get(index).context("no such etcd member");
         let mut heir = self.store(member(index)?, None).await?;
         let said = heir.client.status().await;
         let said = said.with_context(|| format!("asking etcd member {index} for its status"))?;
         let id = said.header().context("a status without a header")?;
-        let mut holder = self.store(member(leader)?, None).await?;
-        let asked = holder.client.move_leader(id.member_id()).await;
-        asked.with_context(|| format!("handing etcd's lead to member {index}"))?;
+        let id = id.member_id();
+        // Who leads may change by itself meanwhile, where a disk is slow.
         until("the etcd member leads", START, async || {
             let leader = self.leader().await?;
-            anyhow::ensure!(leader == index, "member {leader} does");
-            Ok(())
+            if leader == index {
+                return Ok(());
+            }
+            let mut holder = self.store(member(leader)?, None).await?;
+            let asked = holder.client.move_leader(id).await;
+            asked.with_context(|| format!("handing etcd's lead to member {index}"))?;
+            anyhow::bail!("member {leader} did")
         })
         .await
     }
