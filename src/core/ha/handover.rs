@@ -89,10 +89,14 @@ pub(super) fn is_able(s: &Snapshot, document: &StatusDocument) -> bool {
 }
 
 /// Whether somebody of these could be promoted and has received more of the log than where the shutdown checkpoint
-/// begins: then nothing that was ever acknowledged is missing there.
+/// begins: then nothing that was ever acknowledged is missing there. Who says that it is on an older timeline may have
+/// come as far with what another primary wrote.
 pub(super) fn has_it_all(s: &Snapshot, of: &BTreeSet<MemberName>, checkpoint: Lsn) -> bool {
+    let mine = s.control.value().map(|control| control.timeline);
     let has = |document: &StatusDocument| {
-        election::promotable(document).is_some_and(|it| !it.is_primary && it.position > checkpoint)
+        let same_log = document.timeline.is_none() || document.timeline >= mine;
+        let there = election::promotable(document);
+        there.is_some_and(|it| !it.is_primary && it.position > checkpoint && same_log)
     };
     of.iter().any(|name| answer(s, name).is_some_and(has))
 }
