@@ -138,6 +138,25 @@ fn a_lag_of_exactly_the_limit_is_tolerated() {
 }
 
 #[test]
+fn where_timelines_are_checked_nobody_waits_for_a_member_on_an_old_one() {
+    let ahead_on = |timeline: u32| {
+        document(&json!({ "timeline": timeline, "xlog": { "received_location": 1001 } }))
+    };
+    let checked = |contest: &mut Contest<'_>| contest.least_timeline = Some(Timeline(2));
+    let ahead = Verdict::Defers(Obstacle::Ahead("pg-2".into()));
+    assert_eq!(
+        judged(&member(""), Some(ahead_on(1)), checked),
+        Verdict::Stands
+    );
+    assert_eq!(judged(&member(""), Some(ahead_on(2)), checked), ahead);
+    assert_eq!(judged(&member(""), Some(at(1001)), checked), ahead);
+    assert_eq!(judged(&member(""), Some(ahead_on(1)), |_| {}), ahead);
+    let primary = document(&json!({ "timeline": 1, "xlog": { "location": 1 } }));
+    let alive = Verdict::Defers(Obstacle::PrimaryAlive("pg-2".into()));
+    assert_eq!(judged(&member(""), Some(primary), checked), alive);
+}
+
+#[test]
 fn where_timelines_are_checked_an_old_or_unknown_one_does_not_lead() {
     let silent = || Some(PeerWord::Silent("refused".to_owned()));
     let old = Verdict::Defers(Obstacle::OldTimeline);
