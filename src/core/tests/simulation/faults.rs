@@ -286,6 +286,23 @@ fn old_member(chance: &mut Chance, ours: &[bool]) -> Option<usize> {
     (!ours[last] && chance.in_hundred(20)).then_some(last)
 }
 
+/// `ttl`, `loop_wait` and `retry_timeout`, in seconds: what operators set, from the shortest to the usual, and what lies
+/// between, where a run is not long for all that can go wrong in it. The longest make the longest runs.
+const PACES: [(u64, u64, u64); 12] = [
+    (3, 1, 1),
+    (3, 1, 1),
+    (5, 1, 1),
+    (5, 1, 1),
+    (6, 2, 2),
+    (6, 2, 2),
+    (8, 2, 3),
+    (8, 2, 3),
+    (12, 4, 4),
+    (12, 4, 4),
+    (20, 5, 5),
+    (30, 10, 10),
+];
+
 /// A run as it was drawn.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -314,7 +331,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn draw(chance: &mut Chance) -> Self {
         let seconds = Duration::from_secs;
-        let (ttl, loop_wait, retry) = chance.one_of(&[(6, 2, 2), (8, 2, 3), (12, 4, 4)]);
+        let (ttl, loop_wait, retry) = chance.one_of(&PACES);
         let pace = Pace {
             ttl: seconds(ttl),
             loop_wait: seconds(loop_wait),

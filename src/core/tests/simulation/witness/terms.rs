@@ -12,7 +12,8 @@
 //!   within its lease, unless its loop hangs and its REST API does not. And one that runs on without its key has two
 //!   seconds to take it back ([`Carries`]). A router that wakes up has so long to look: [`LOOKS`].
 //! - *A lock that was taken by hand*, a store that was wiped or put back: whoever held the lock cannot know, and believes
-//!   in it as long as its lease would have lasted, and so does a router ([`World::by_hand`]).
+//!   in it as long as its lease would have lasted, and so does a router ([`World::by_hand`]). Who holds the lock in a
+//!   store that was put back leads by it, and its writes are of the last term again.
 //! - *In pause* nobody is demoted, and a router ends nothing that nobody contradicts; who has not heard of its end goes
 //!   on so for a while.
 //! - *`when_unproven: keep`* is the operator's word that sessions outlive every proof, while etcd cannot be asked and
@@ -93,7 +94,12 @@ impl World {
             .terms
             .iter_mut()
             .rfind(|term| term.node == holder);
+        // A lock that was put back with the store makes its holder's term the present one.
+        let put_back = self.truth.rebuilds.last() == Some(&self.now);
         if let Some(term) = his {
+            if put_back {
+                term.lock = Some(place);
+            }
             term.lock.get_or_insert(place);
         }
     }

@@ -8,6 +8,7 @@ use trunkline_core::route::change::Change;
 use trunkline_core::{Moment, StoreNumber};
 
 use crate::node::agent::Seen;
+use crate::router::Router;
 use crate::router::clients::Place;
 use crate::truth::{LockWas, Truth};
 use crate::world::World;
@@ -18,6 +19,8 @@ const EVIDENCE: Duration = Duration::from_secs(3);
 const SLACK: Duration = Duration::from_secs(2);
 /// How long after all faults are over everything is to be as it was: leases, elections, promotions, probes.
 const RECOVERY: Duration = Duration::from_secs(8);
+/// Of a lease of so long etcd may say that one second is left though it is renewed every second.
+const SHORTEST: Duration = Duration::from_secs(3);
 
 impl World {
     /// After every event.
@@ -170,6 +173,9 @@ impl World {
         if !self.all_follow(leader) {
             return false;
         }
+        if self.waits_for_a_renewal() {
+            return false;
+        }
         self.tally.hit("a run that ended well");
         let name = self.nodes[leader].name.clone();
         for number in 0..self.routers.len() {
@@ -185,6 +191,16 @@ impl World {
             }
         }
         true
+    }
+
+    /// Whether a router has read the shortest lease there is a moment before it was renewed: it holds new clients for a
+    /// quarter of a second then.
+    fn waits_for_a_renewal(&self) -> bool {
+        let holds = |router: &Router| {
+            let row = router.table.as_ref().map(|table| table.primary.row);
+            row == Some(Row::LeaseNotProven)
+        };
+        self.pace.ttl <= SHORTEST && self.routers.iter().any(holds)
     }
 
     /// The node that has led and written for so long that everybody should know.
