@@ -221,9 +221,23 @@ impl Observer {
         match answer {
             Ok(answer) => self.database.answered(answer, asked),
             Err(cause) => {
+                self.tell(&cause);
                 let known = std::mem::replace(&mut self.database, nothing(asked));
                 self.database = known.unanswered(cause, asked);
             }
+        }
+    }
+
+    /// A PostgreSQL that runs and lets nobody in needs somebody; it is said once, until it says something else.
+    fn tell(&self, cause: &Silence) {
+        let before = match &self.database {
+            Observed::Fresh { .. } => None,
+            Observed::Stale { cause, .. } | Observed::Unknown { cause, .. } => Some(cause),
+        };
+        if let Silence::Failed(words) = cause
+            && before != Some(cause)
+        {
+            tracing::warn!("PostgreSQL cannot be asked: {words}");
         }
     }
 

@@ -19,7 +19,7 @@ use trunkline_core::wire::member::{ApiUrl, Host};
 use trunkline_core::wire::rest::StatusDocument;
 use trunkline_io::clock;
 use trunkline_io::http::client::{self, Answer, Secured};
-use trunkline_io::tls::{Files, Tls, Unusable};
+use trunkline_io::tls::{Checks, Files, Names, Tls, Unusable};
 
 use heard::Heard;
 
@@ -49,7 +49,12 @@ impl Peers {
             cacert: rest.cacert.clone(),
             cert: rest.cert.clone(),
             key: rest.key.clone(),
-            insecure: rest.insecure,
+            checks: if rest.insecure {
+                Checks::Nothing
+            } else {
+                Checks::Everything
+            },
+            names: Names::CTL,
         };
         let tls = match Tls::load(files) {
             Ok(tls) => Some(Arc::new(tls)),

@@ -15,7 +15,7 @@ use trunkline_io::clock::{self, Alarm};
 use trunkline_io::etcd::Access;
 use trunkline_io::shutdown::{Asked, Signals, Tasks};
 use trunkline_io::systemd::{Manager, Word};
-use trunkline_io::tls::{Files, Tls, Unusable};
+use trunkline_io::tls::{Checks, Files, Names, Tls, Unusable};
 
 use crate::api::{self, Asker, Board, Shared, Unbound, Wishes};
 use crate::cycle::Cycle;
@@ -211,7 +211,8 @@ pub(crate) fn etcd(agent: &Agent) -> Result<Vec<Access>, Failure> {
             cacert: etcd.cacert.clone(),
             cert: etcd.cert.clone(),
             key: etcd.key.clone(),
-            insecure: false,
+            checks: Checks::Everything,
+            names: Names::ETCD,
         };
         Some(Arc::new(Tls::load(files)?))
     } else {

@@ -9,6 +9,7 @@ use crate::{Lsn, MemberName, Moment, SystemId, Timeline};
 pub mod compare;
 pub mod conninfo;
 pub mod control;
+pub mod encryption;
 pub mod files;
 mod history;
 pub mod lock_file;
@@ -103,7 +104,7 @@ pub enum Silence {
     Unreachable(String),
     /// No answer in time.
     TimedOut,
-    /// It answered with an error; its own words and SQLSTATE.
+    /// It answered with an error, in its own words and with its SQLSTATE; or there is no way to ask it, for want of TLS.
     Failed(String),
 }
 

@@ -12,13 +12,17 @@ use std::time::{Duration, SystemTime};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+pub use tokio_rustls::client::TlsStream;
 
 use crate::files;
 
+mod authority;
 mod insecure;
+mod refusal;
+
+pub use refusal::{Refusal, end_point};
 
 /// How long before its end an own certificate is worth a warning.
 const NOTICE: Duration = Duration::from_secs(14 * 86_400);
@@ -34,8 +38,45 @@ pub struct Files {
     pub cert: Option<PathBuf>,
     /// Its key, where that is not in the same file.
     pub key: Option<PathBuf>,
-    /// Whether servers are taken unchecked.
-    pub insecure: bool,
+    /// What is checked of a server's certificate.
+    pub checks: Checks,
+    /// How the keys are called.
+    pub names: Names,
+}
+
+/// What is checked of a server's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checks {
+    /// Who signed it, and that it is for the name that is asked for.
+    Everything,
+    /// Who signed it.
+    Authority,
+    /// Nothing: any is taken.
+    Nothing,
+}
+
+/// How the keys are called that name the files, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// That of the bundle.
+    pub cacert: &'static str,
+    /// That of our own certificate.
+    pub cert: &'static str,
+    /// That of its key.
+    pub key: &'static str,
+}
+
+impl Names {
+    /// As etcd's section has them.
+    pub const ETCD: Self = Self::of("cacert", "cert", "key");
+    /// As Patroni's `ctl` has them.
+    pub const CTL: Self = Self::of("cacert", "certfile", "keyfile");
+    /// As libpq has them.
+    pub const LIBPQ: Self = Self::of("sslrootcert", "sslcert", "sslkey");
+
+    const fn of(cacert: &'static str, cert: &'static str, key: &'static str) -> Self {
+        Self { cacert, cert, key }
+    }
 }
 
 /// Why files are of no use. Each says where it is written and what to do.
@@ -65,11 +106,11 @@ pub enum Unusable {
     },
     /// Certificate and key are not a pair.
     #[error(
-        "{section}.cert: {cert} and {key} do not fit together: {cause}; name the certificate's own key"
+        "{name}: {cert} and {key} do not fit together: {cause}; name the certificate's own key"
     )]
     Mismatch {
-        /// The section.
-        section: String,
+        /// Where the certificate is written.
+        name: String,
         /// The certificate's file.
         cert: PathBuf,
         /// The key's file.
@@ -78,12 +119,10 @@ pub enum Unusable {
         cause: Box<rustls::Error>,
     },
     /// No `cacert`, and the system has no authorities either.
-    #[error(
-        "{section}.cacert: is not written, and the system trusts no authority: {cause}; write cacert:"
-    )]
+    #[error("{key}: is not written, and the system trusts no authority: {cause}; write it")]
     NoRoots {
-        /// The section.
-        section: String,
+        /// Where it would be written.
+        key: String,
         /// What was found instead.
         cause: String,
     },
@@ -234,21 +273,21 @@ impl Material {
     ///
     /// # Errors
     /// As rustls says, most of all when the server's certificate is not to be trusted.
-    pub async fn connect(
-        &self,
-        host: &str,
-        stream: TcpStream,
-    ) -> std::io::Result<TlsStream<TcpStream>> {
+    pub async fn connect<S>(&self, host: &str, stream: S) -> std::io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
         TlsConnector::from(Arc::clone(&self.config))
             .connect(name, stream)
             .await
     }
 
-    /// The same, speaking HTTP/2, as gRPC wants it.
-    pub(crate) fn for_grpc(&self) -> Self {
+    /// The same, saying at once that this protocol is spoken (ALPN): `h2`, as gRPC wants it.
+    #[must_use]
+    pub fn speaking(&self, protocol: &str) -> Self {
         let mut config = ClientConfig::clone(&self.config);
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         Self {
             config: Arc::new(config),
             ..self.clone()
@@ -278,24 +317,32 @@ impl Files {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(library)?;
-        let builder = if self.insecure {
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(insecure::Anybody(provider)))
-        } else {
-            builder.with_root_certificates(self.roots()?)
+        let builder = builder.dangerous();
+        let builder = match self.checks {
+            Checks::Nothing => {
+                builder.with_custom_certificate_verifier(Arc::new(insecure::Anybody(provider)))
+            }
+            Checks::Authority | Checks::Everything => {
+                let roots = self.roots()?;
+                let by_name = self.checks == Checks::Everything;
+                let signed = authority::Signed::by(roots, by_name, provider).map_err(library)?;
+                builder.with_custom_certificate_verifier(Arc::new(signed))
+            }
         };
         let (config, ends) = match &self.cert {
             None => (builder.with_no_client_auth(), None),
             Some(cert) => {
-                let chain = self.certificates("cert", cert)?;
+                let chain = self.certificates(self.names.cert, cert)?;
                 let ends = chain.first().and_then(end_of);
                 let key = self.key.as_ref().unwrap_or(cert);
-                let name = if self.key.is_some() { "key" } else { "cert" };
+                let name = match &self.key {
+                    Some(_) => self.names.key,
+                    None => self.names.cert,
+                };
                 let own = self.private_key(name, key)?;
                 let config = builder.with_client_auth_cert(chain, own);
                 let config = config.map_err(|cause| Unusable::Mismatch {
-                    section: self.section.clone(),
+                    name: format!("{}.{}", self.section, self.names.cert),
                     cert: cert.clone(),
                     key: key.clone(),
                     cause: Box::new(cause),
@@ -310,32 +357,30 @@ impl Files {
         })
     }
 
-    fn roots(&self) -> Result<RootCertStore, Unusable> {
+    /// Whom to trust, and where the operator has named them the certificates themselves.
+    fn roots(&self) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Unusable> {
         let mut roots = RootCertStore::empty();
+        let name = self.names.cacert;
         let Some(path) = &self.cacert else {
             let found = rustls_native_certs::load_native_certs();
             let (added, _) = roots.add_parsable_certificates(found.certs);
             if added == 0 {
                 let causes = found.errors.iter().map(ToString::to_string);
                 return Err(Unusable::NoRoots {
-                    section: self.section.clone(),
+                    key: format!("{}.{name}", self.section),
                     cause: causes.collect::<Vec<_>>().join(", "),
                 });
             }
-            return Ok(roots);
+            return Ok((roots, Vec::new()));
         };
-        for certificate in self.certificates("cacert", path)? {
-            roots.add(certificate).map_err(|error| {
+        let named = self.certificates(name, path)?;
+        for certificate in &named {
+            roots.add(certificate.clone()).map_err(|error| {
                 let what = format!("a certificate in it cannot be used: {error}");
-                self.garbled(
-                    "cacert",
-                    path,
-                    what,
-                    "name a bundle of X.509 v3 authorities",
-                )
+                self.garbled(name, path, what, "name a bundle of X.509 v3 authorities")
             })?;
         }
-        Ok(roots)
+        Ok((roots, named))
     }
 
     fn certificates(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use trunkline_core::config::router::{Cluster, Etcd, RestApi, Router};
 use trunkline_io::clock;
 use trunkline_io::shutdown::Tasks;
-use trunkline_io::tls::{Files, Look, Tls, Unusable};
+use trunkline_io::tls::{Checks, Files, Look, Names, Tls, Unusable};
 
 /// How often the files are looked at. A file that cannot be used is refused at the second look.
 const EVERY: Duration = Duration::from_secs(5);
@@ -135,7 +135,7 @@ fn etcd_files(cluster: &Cluster) -> Files {
     let Etcd {
         cacert, cert, key, ..
     } = &cluster.etcd;
-    files(cluster, "etcd3", [cacert, cert, key], false)
+    files(cluster, "etcd3", [cacert, cert, key], Checks::Everything)
 }
 
 fn rest_files(cluster: &Cluster) -> Files {
@@ -145,10 +145,15 @@ fn rest_files(cluster: &Cluster) -> Files {
         key,
         insecure,
     } = &cluster.restapi;
-    files(cluster, "restapi", [cacert, cert, key], *insecure)
+    let checks = if *insecure {
+        Checks::Nothing
+    } else {
+        Checks::Everything
+    };
+    files(cluster, "restapi", [cacert, cert, key], checks)
 }
 
-fn files(cluster: &Cluster, section: &str, files: [&Option<PathBuf>; 3], insecure: bool) -> Files {
+fn files(cluster: &Cluster, section: &str, files: [&Option<PathBuf>; 3], checks: Checks) -> Files {
     let [cacert, cert, key] = files.map(Clone::clone);
     let section = format!("cluster {}: {section}", cluster.name);
     Files {
@@ -156,6 +161,7 @@ fn files(cluster: &Cluster, section: &str, files: [&Option<PathBuf>; 3], insecur
         cacert,
         cert,
         key,
-        insecure,
+        checks,
+        names: Names::ETCD,
     }
 }

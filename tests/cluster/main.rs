@@ -13,6 +13,7 @@ mod agent_configuration;
 mod agent_etcd_gone;
 mod agent_full_disk;
 mod agent_hostile_clients;
+mod agent_hostssl;
 mod agent_killed;
 mod agent_mixed;
 mod agent_node_killed;

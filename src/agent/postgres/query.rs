@@ -3,21 +3,25 @@
 //! A connection is driven only while somebody asks: there is no task behind it, and whoever stops waiting leaves
 //! nothing behind. What the answers mean is core's.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{Client, Config, Connection, Error, NoTls, SimpleQueryMessage, Socket};
+use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 use trunkline_core::Moment;
 use trunkline_core::config::agent::{Agent, Credentials, Settings};
 use trunkline_core::config::router::Secret;
 use trunkline_core::postgres::Silence;
 use trunkline_io::clock;
 
+use way::{Connector, Ways};
+
 mod replication;
 pub(super) mod status;
+mod way;
 
 pub use replication::identify;
 
@@ -39,6 +43,8 @@ pub struct Target {
     pub password: Option<Secret>,
     /// The database.
     pub database: String,
+    /// What libpq would be told beside (`sslmode` …), which counts over TCP only.
+    pub options: BTreeMap<String, String>,
 }
 
 /// Over what it is asked.
@@ -87,7 +93,14 @@ impl Target {
             user: user.username.clone(),
             password: user.password.clone(),
             database: agent.database.clone(),
+            options: user.options.clone(),
         }
+    }
+
+    /// Where its login is written, for messages.
+    fn section(&self) -> String {
+        let user = self.user.as_deref().unwrap_or("PostgreSQL's superuser");
+        format!("postgresql.authentication (user {user})")
     }
 
     /// The host as libpq takes it: a name, an address or the socket's directory.
@@ -126,9 +139,15 @@ pub type Row = Vec<Option<String>>;
 /// One connection.
 pub struct Session {
     client: Client,
-    connection: Connection<Socket, NoTlsStream>,
+    connection: Driven,
     ended: bool,
 }
+
+/// A connection, in clear or over TLS, as what keeps it going; it ends with it.
+type Driven = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// One in the making.
+type Connecting = Pin<Box<dyn Future<Output = Result<(Client, Driven), Error>> + Send>>;
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -161,14 +180,30 @@ impl Session {
             .connect_timeout(CONNECT);
         login(&mut config, target);
         let left = deadline.since(clock::now()).min(CONNECT);
-        match tokio::time::timeout(left, config.connect(NoTls)).await {
-            Ok(Ok((client, connection))) => Ok(Self {
-                client,
-                connection,
-                ended: false,
-            }),
-            Ok(Err(error)) => Err(silence(&error)),
-            Err(_elapsed) => Err(Silence::TimedOut),
+        let connected = tokio::time::timeout(left, Self::connected(target, &mut config)).await;
+        connected.unwrap_or(Err(Silence::TimedOut))
+    }
+
+    async fn connected(target: &Target, config: &mut Config) -> Result<Self, Silence> {
+        let mut ways = Ways::to(target)?;
+        loop {
+            let connected = match ways.next(config)? {
+                None => {
+                    let connected = config.connect(NoTls).await;
+                    connected.map(|(client, connection)| (client, Box::pin(connection) as Driven))
+                }
+                Some(connector) => over_tls(config.clone(), connector).await,
+            };
+            match connected {
+                Ok((client, connection)) => {
+                    return Ok(Self {
+                        client,
+                        connection,
+                        ended: false,
+                    });
+                }
+                Err(error) => ways.refused(&error)?,
+            }
         }
     }
 
@@ -212,6 +247,14 @@ impl Session {
     }
 }
 
+/// Connects over TLS. Boxed: that this may move between threads can be shown of its own values, not of borrowed ones.
+fn over_tls(config: Config, connector: Connector) -> Connecting {
+    Box::pin(async move {
+        let (client, connection) = config.connect(connector).await?;
+        Ok((client, Box::pin(connection) as Driven))
+    })
+}
+
 /// Who logs in, and to which database.
 fn login(config: &mut Config, target: &Target) {
     config.dbname(&target.database);
@@ -225,7 +268,7 @@ fn login(config: &mut Config, target: &Target) {
 
 /// Waits for an answer and keeps the connection going meanwhile.
 async fn drive<T>(
-    connection: &mut Connection<Socket, NoTlsStream>,
+    connection: &mut Driven,
     ended: &mut bool,
     answer: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Silence> {

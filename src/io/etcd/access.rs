@@ -59,7 +59,7 @@ async fn channel(access: &Access) -> Result<tonic::transport::Channel, Error> {
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_DEADLINE)
         .keep_alive_while_idle(false);
-    let material = access.tls.as_ref().map(|tls| tls.material().for_grpc());
+    let material = access.tls.as_ref().map(|tls| tls.material().speaking("h2"));
     let (host, port) = (Arc::<str>::from(access.host.as_str()), access.port);
     let connected = endpoint.connect_with_connector(service_fn(move |_| {
         let (material, host) = (material.clone(), Arc::clone(&host));

@@ -2,17 +2,19 @@
 //! asks for no such connection, so its first message is given the one word more that makes it one.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
+use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};
 use trunkline_core::postgres::Silence;
 use trunkline_core::{Lsn, Moment, SystemId, Timeline};
 use trunkline_io::clock;
 
-use super::{CONNECT, Place, Target, silence};
+use super::way::{Connector, Encrypted, Ways};
+use super::{CONNECT, Place, Target};
 use crate::postgres::remote::Identified;
 
 /// Which system and timeline a PostgreSQL of this node is: of a standby the timeline it replays.
@@ -28,26 +30,68 @@ pub async fn identify(target: &Target, deadline: Moment) -> Result<Identified, S
 }
 
 async fn ask(target: &Target) -> Result<Identified, Silence> {
-    let stream = tokio::time::timeout(CONNECT, connect(target))
-        .await
-        .map_err(|_elapsed| Silence::TimedOut)?
-        .map_err(|error| Silence::Unreachable(error.to_string()))?;
     let mut config = Config::new();
     config.application_name("Patroni");
     super::login(&mut config, target);
-    let stream = Replicating::new(stream);
-    let (client, connection) = config
-        .connect_raw(stream, NoTls)
-        .await
-        .map_err(|error| silence(&error))?;
-    let rows = tokio::select! {
-        biased;
-        rows = client.simple_query("IDENTIFY_SYSTEM") => rows.map_err(|error| silence(&error))?,
-        end = connection => {
-            let closed = || Silence::Unreachable("the connection is closed".to_owned());
-            return Err(end.err().map_or_else(closed, |error| silence(&error)));
+    let mut ways = Ways::to(target)?;
+    loop {
+        let asked = match ways.next(&mut config)? {
+            None => {
+                let stream = Replicating::new(within(connect(target)).await?);
+                match config.connect_raw(stream, NoTls).await {
+                    Ok((client, connection)) => asked(client, connection).await,
+                    Err(error) => Err(error),
+                }
+            }
+            Some(connector) => {
+                let address = (target.host(), target.port);
+                let stream = within(TcpStream::connect(address)).await?;
+                over_tls(stream, config.clone(), connector).await
+            }
+        };
+        match asked {
+            Ok(rows) => return read(&rows),
+            Err(error) => ways.refused(&error)?,
         }
-    };
+    }
+}
+
+async fn within<T>(connects: impl Future<Output = io::Result<T>>) -> Result<T, Silence> {
+    let connected = tokio::time::timeout(CONNECT, connects).await;
+    let connected = connected.map_err(|_elapsed| Silence::TimedOut)?;
+    connected.map_err(|error| Silence::Unreachable(error.to_string()))
+}
+
+/// Boxed, as its like for other questions.
+fn over_tls(
+    stream: TcpStream,
+    config: Config,
+    connector: Connector,
+) -> Pin<Box<dyn Future<Output = Result<Vec<SimpleQueryMessage>, Error>> + Send>> {
+    Box::pin(async move {
+        let (stream, connector) = (Replicating::new(stream), ReplicatingConnector(connector));
+        let (client, connection) = config.connect_raw(stream, connector).await?;
+        asked(client, connection).await
+    })
+}
+
+async fn asked(
+    client: Client,
+    connection: impl Future<Output = Result<(), Error>>,
+) -> Result<Vec<SimpleQueryMessage>, Error> {
+    let mut asks = pin!(client.simple_query("IDENTIFY_SYSTEM"));
+    tokio::select! {
+        biased;
+        rows = &mut asks => rows,
+        end = connection => match end {
+            // What the server said when it closed says more than that it did.
+            Err(said) => Err(said),
+            Ok(()) => asks.await,
+        }
+    }
+}
+
+fn read(rows: &[SimpleQueryMessage]) -> Result<Identified, Silence> {
     let row = rows.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => identified(row.get(0)?, row.get(1)?, row.get(2)?),
         SimpleQueryMessage::CommandComplete(_) | SimpleQueryMessage::RowDescription(_) | _ => None,
@@ -78,18 +122,46 @@ async fn connect(target: &Target) -> io::Result<Box<dyn Stream>> {
     })
 }
 
-/// A stream whose first message, the start-up packet, asks for replication too.
-struct Replicating {
-    stream: Box<dyn Stream>,
+/// A stream whose start-up packet, the first message in clear or over TLS, asks for replication too.
+struct Replicating<S> {
+    stream: S,
     /// What is to be written of the changed packet; `None` before there is one.
     packet: Option<Vec<u8>>,
+}
+
+/// The same over TLS, where the packet is inside.
+struct ReplicatingConnector(Connector);
+
+impl<S> TlsConnect<S> for ReplicatingConnector
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    type Stream = Replicating<Encrypted<S>>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Stream>> + Send>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        let connects = self.0.connect(stream);
+        Box::pin(async move { Ok(Replicating::new(connects.await?)) })
+    }
+}
+
+impl<S: TlsStream + Unpin> TlsStream for Replicating<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.stream.channel_binding()
+    }
 }
 
 /// What is added: a name and a value, each with its end. The packet's own end comes after.
 const ADDED: &[u8] = b"replication\0true\0";
 
-impl Replicating {
-    const fn new(stream: Box<dyn Stream>) -> Self {
+/// What asks for TLS.
+const SSL_REQUEST: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
+/// What TLS begins with. No start-up packet does: it would be hundreds of megabytes long.
+const HANDSHAKE: u8 = 0x16;
+
+impl<S: AsyncWrite + Unpin> Replicating<S> {
+    const fn new(stream: S) -> Self {
         Self {
             stream,
             packet: None,
@@ -124,12 +196,20 @@ fn with_replication(packet: &[u8]) -> Option<Vec<u8>> {
     Some(changed)
 }
 
-impl AsyncWrite for Replicating {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Replicating<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.packet.is_none() && bytes == SSL_REQUEST {
+            // The packet comes after the answer to this.
+            return Pin::new(&mut self.stream).poll_write(context, bytes);
+        }
+        if self.packet.is_none() && bytes.first() == Some(&HANDSHAKE) {
+            // The packet goes inside.
+            self.packet = Some(Vec::new());
+        }
         if self.packet.is_none() {
             let Some(changed) = with_replication(bytes) else {
                 let words = "the start-up packet was not written whole";
@@ -153,7 +233,7 @@ impl AsyncWrite for Replicating {
     }
 }
 
-impl AsyncRead for Replicating {
+impl<S: AsyncRead + Unpin> AsyncRead for Replicating<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -5,6 +5,7 @@
     reason = "a test's own configuration that is none fails the test"
 )]
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -141,6 +142,7 @@ impl Cluster {
             user: Some("postgres".to_owned()),
             password: None,
             database: "postgres".to_owned(),
+            options: BTreeMap::new(),
         }
     }
 

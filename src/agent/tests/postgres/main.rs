@@ -13,6 +13,7 @@ use libtest_mimic::{Arguments, Trial};
 use trunkline_agent::postgres::launch;
 
 mod asking;
+mod asking_over_tls;
 mod cluster;
 mod making;
 mod mending;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     }
     let trials = [
         asking::TESTS,
+        asking_over_tls::TESTS,
         making::TESTS,
         mending::TESTS,
         programs::TESTS,
