@@ -30,6 +30,8 @@ pub(crate) struct Witness {
     stopped: Option<Moment>,
     /// Whether this process made the cluster it is making.
     making: bool,
+    /// Whether the lock was won in this cycle: what a renewal was told before that is over.
+    won: bool,
 }
 
 type Verdict = Result<(), String>;
@@ -44,18 +46,20 @@ impl Witness {
         of: &[Promise],
     ) -> Verdict {
         self.remember(s, d, outcome);
+        self.won &= s.renewal.is_some();
         for promise in of {
             let verdict = match promise {
                 Promise::A1 => self.a1(s, d),
                 Promise::A2 => self.a2(s, d),
                 Promise::A4 => self.a4(s, d),
                 Promise::A5 => a5(s, d, self.making),
-                Promise::A7 => a7(s, d),
+                Promise::A7 => a7(s, d, self.won),
             };
             verdict.map_err(|why| {
                 format!("{promise:?}: {why}\n{:?}: {}\n{s:#?}", d.action, d.reason)
             })?;
         }
+        self.won |= d.action == Action::Acquire && *outcome == Outcome::Done;
         Ok(())
     }
 
@@ -86,7 +90,7 @@ impl Witness {
         let stopping = matches!(&s.job, Some(flight) if matches!(flight.job, Job::Stop(stop) if stop.immediate));
         let stops = matches!(d.action, Action::Begin(Job::Stop(stop)) if stop.immediate && stop.deadline.is_some());
         if accepts_writes(s)
-            && (known_lost(s) || (s.held.is_some() && !certain))
+            && (known_lost(s, self.won) || (s.held.is_some() && !certain))
             && !stopping
             && !stops
         {
@@ -99,7 +103,7 @@ impl Witness {
             d.action,
             Action::Begin(Job::Promote | Job::Start(Mode::Primary, _))
         );
-        if to_write && (!certain || known_lost(s)) {
+        if to_write && (!certain || known_lost(s, self.won)) {
             return Err("PostgreSQL is to accept writes without a lock that is certain".to_owned());
         }
         // Once it has ended nobody stops PostgreSQL when the lease does.
@@ -347,7 +351,7 @@ fn a5(s: &Snapshot, d: &Decision, making: bool) -> Verdict {
 
 /// A primary whose lock is certain is stopped for etcd's silence only when it has to: at the contract's moment, or when
 /// the time that a stop takes is all that is left.
-fn a7(s: &Snapshot, d: &Decision) -> Verdict {
+fn a7(s: &Snapshot, d: &Decision, won: bool) -> Verdict {
     let Action::Begin(Job::Stop(stop)) = &d.action else {
         return Ok(());
     };
@@ -357,7 +361,8 @@ fn a7(s: &Snapshot, d: &Decision) -> Verdict {
     let asked = stop.checkpoint || s.ending;
     let too_slow = matches!(s.postmaster, Postmaster::Up { since, .. } if s.now >= since.after(s.me.primary_start_timeout));
     let foreign = s.is_own_data() == Some(false);
-    if asked || foreign || known_lost(s) || (stop.immediate && too_slow) || !accepts_writes(s) {
+    if asked || foreign || known_lost(s, won) || (stop.immediate && too_slow) || !accepts_writes(s)
+    {
         return Ok(());
     }
     let config = s
@@ -379,9 +384,11 @@ fn is_paused(s: &Snapshot) -> bool {
     s.view.value().is_some_and(|view| view.config.pause)
 }
 
-/// Somebody else has the lock, or etcd said that this agent has not.
-fn known_lost(s: &Snapshot) -> bool {
-    if let Some(Renewal::Lost { .. }) = s.renewal {
+/// Somebody else has the lock, or etcd said that this agent has not and it has not won it since.
+fn known_lost(s: &Snapshot, won: bool) -> bool {
+    if let Some(Renewal::Lost { .. }) = s.renewal
+        && !won
+    {
         return true;
     }
     match s.view.fresh().map(|(view, _)| &view.lock) {
