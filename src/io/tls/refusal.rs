@@ -44,7 +44,8 @@ impl Refusal {
     fn read(said: &rustls::Error) -> Self {
         match said {
             rustls::Error::InvalidCertificate(wrong) => match wrong {
-                CertificateError::UnknownIssuer => Self::Authority,
+                // An authority of the same name with another key has signed nothing of this one's.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::Authority,
                 CertificateError::NotValidForName
                 | CertificateError::NotValidForNameContext { .. } => Self::Name,
                 CertificateError::Expired
