@@ -215,3 +215,62 @@ async fn resolve(host: &Host, port: u16) -> Result<(SocketAddr, String), NoWord>
     let address = found.next().ok_or_else(|| not_found("it has no address"))?;
     Ok((address, address.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber};
+
+    use super::*;
+
+    /// The levels of what was logged.
+    #[derive(Clone, Default)]
+    struct Levels(Arc<Mutex<Vec<Level>>>);
+
+    impl Subscriber for Levels {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            self.0.lock().unwrap().push(*event.metadata().level());
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn every_answer_is_logged_and_only_what_is_new_for_the_operator() {
+        let (levels, peers) = (Levels::default(), Peers::default());
+        let body = br#"{"state": "running", "role": "replica"}"#;
+        let document = StatusDocument::parse(body).unwrap();
+        let says = PeerWord::Says(Box::new(document));
+        let silent = PeerWord::Silent("connection refused".to_owned());
+        tracing::subscriber::with_default(levels.clone(), || {
+            for word in [&says, &says, &says, &silent, &silent, &says] {
+                peers.tell(&MemberName::from("pg-2"), word);
+            }
+        });
+        assert_eq!(
+            *levels.0.lock().unwrap(),
+            [
+                Level::INFO,
+                Level::DEBUG,
+                Level::DEBUG,
+                Level::WARN,
+                Level::DEBUG,
+                Level::INFO
+            ]
+        );
+    }
+}
