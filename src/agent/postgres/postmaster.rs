@@ -106,9 +106,7 @@ pub fn find_unnamed(program: &OsStr, data: &Path) -> Result<Option<Running>, Fin
         source,
     };
     let all = processes::of_program_in(program, data).map_err(unreadable)?;
-    // One that was forked a moment ago still has the postmaster's arguments.
-    let is_child = |process: &&Process| all.iter().any(|other| other.pid == process.parent);
-    for process in all.iter().filter(|process| !is_child(process)) {
+    for process in unforked(&all) {
         let Some(running) = Running::hold(process.pid)? else {
             continue;
         };
@@ -117,6 +115,12 @@ pub fn find_unnamed(program: &OsStr, data: &Path) -> Result<Option<Running>, Fin
         }
     }
     Ok(None)
+}
+
+/// Those that no other of them forked: a child that was forked a moment ago still has the postmaster's arguments.
+fn unforked(all: &[Process]) -> impl Iterator<Item = &Process> {
+    let is_child = |process: &Process| all.iter().any(|other| other.pid == process.parent);
+    all.iter().filter(move |process| !is_child(process))
 }
 
 /// Whether a program of PostgreSQL with these arguments is a postmaster: its children have a title instead, and what does
@@ -262,5 +266,56 @@ impl Running {
         let id = WaitId::PidFd(self.exit.get_ref().as_fd());
         // Usually it is somebody else's child (ECHILD).
         let _ = waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_postmaster(arguments: &[&str]) -> bool {
+        let arguments: Vec<Vec<u8>> = arguments.iter().map(|it| it.as_bytes().to_vec()).collect();
+        serves(&arguments)
+    }
+
+    #[test]
+    fn a_postmaster_is_told_by_its_arguments() {
+        assert!(is_postmaster(&[
+            "/usr/lib/postgresql/15/bin/postgres",
+            "-D",
+            "/data"
+        ]));
+        assert!(is_postmaster(&["postgres", "-c", "port=5433"]));
+        // A child has a title.
+        assert!(!is_postmaster(&["postgres: demo: checkpointer "]));
+        // One that is ending has neither, or an empty one.
+        assert!(!is_postmaster(&[]));
+        assert!(!is_postmaster(&[""]));
+        // These serve nobody.
+        for option in ["-C", "--single", "--boot", "--check", "--describe-config"] {
+            assert!(
+                !is_postmaster(&["postgres", option, "-D", "/data"]),
+                "{option}"
+            );
+        }
+    }
+
+    #[test]
+    fn whoever_was_forked_by_one_of_them_is_no_postmaster() {
+        let process = |pid, parent| Process {
+            pid,
+            parent,
+            name: b"postgres".to_vec(),
+            zombie: false,
+            started: 0,
+        };
+        let all = [
+            process(12, 10),
+            process(10, 1),
+            process(13, 10),
+            process(20, 5),
+        ];
+        let left: Vec<u32> = unforked(&all).map(|process| process.pid).collect();
+        assert_eq!(left, [10, 20]);
     }
 }

@@ -33,6 +33,8 @@ pub(crate) enum Tests {
     Library(&'static str),
     /// Tests of the router's binary, by a part of their names.
     Router(&'static [&'static str]),
+    /// Unit tests of the agent, by a part of their names.
+    Agent(&'static str),
 }
 
 impl Tests {

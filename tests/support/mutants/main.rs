@@ -1,4 +1,4 @@
-//! `make mutants`: the router's decisions broken on purpose, one at a time, each to be caught by a test.
+//! `make mutants`: the router's and the agent's decisions broken on purpose, one at a time, each to be caught by a test.
 //!
 //! A mutant that no test catches is a missing test; one whose text is not in the code any more, or that does
 //! not compile, is an error of the list. Nothing is ever changed in the tree that is asked about: it is copied.
@@ -131,15 +131,17 @@ async fn baseline(bench: &mut Bench<'_>, mutants: &[&Mutant]) -> Result<()> {
     if mutants.iter().any(|mutant| mutant.tests.are_core()) {
         suites.extend(Suite::core(bench.tree())?);
     }
-    let (mut programs, mut named) = (BTreeSet::new(), BTreeSet::new());
+    let (mut programs, mut named, mut agents) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for mutant in mutants {
         match mutant.tests {
             Tests::Core(_) => {}
             Tests::Library(program) => drop(programs.insert(program)),
             Tests::Router(names) => named.extend(names),
+            Tests::Agent(names) => drop(agents.insert(names)),
         }
     }
     suites.extend(programs.into_iter().map(Suite::library));
+    suites.extend(agents.into_iter().map(Suite::agent));
     if !named.is_empty() {
         suites.push(Suite::router(
             &named.into_iter().copied().collect::<Vec<_>>(),
@@ -168,6 +170,7 @@ async fn catch(bench: &mut Bench<'_>, mutant: &Mutant) -> Result<Outcome> {
         }
         Tests::Library(program) => vec![vec![Suite::library(program)]],
         Tests::Router(names) => vec![vec![Suite::router(names)]],
+        Tests::Agent(names) => vec![vec![Suite::agent(names)]],
     };
     for stage in stages.iter().filter(|stage| !stage.is_empty()) {
         let built = bench.build(stage).await;

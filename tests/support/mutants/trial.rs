@@ -63,6 +63,15 @@ impl Suite {
         }
     }
 
+    /// Some unit tests of the agent.
+    pub(crate) fn agent(tests: &str) -> Self {
+        Self {
+            package: "trunkline-agent",
+            target: None,
+            filters: vec![tests.to_owned()],
+        }
+    }
+
     /// Some tests of the router's binary.
     pub(crate) fn router(tests: &[&str]) -> Self {
         Self {

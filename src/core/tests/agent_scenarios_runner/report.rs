@@ -102,8 +102,10 @@ fn job(job: &Job) -> String {
         Job::PutAside => "putting the data aside".to_owned(),
         Job::Clone(from) => format!("clone from {}", upstream(from)),
         Job::Start(Mode::Primary, _) => "start as primary".to_owned(),
-        Job::Start(Mode::Standby(None), _) => "start as standby of nobody".to_owned(),
-        Job::Start(Mode::Standby(Some(of)), _) => format!("start as standby of {}", upstream(of)),
+        Job::Start(Mode::Standby(of), within) => {
+            let of = of.as_ref().map_or("nobody".to_owned(), upstream);
+            format!("start as standby of {of} within {}s", within.as_secs())
+        }
         Job::Stop(stop) => self::stop(*stop),
         Job::Promote => "promote".to_owned(),
         Job::Follow(None) => "follow nobody".to_owned(),

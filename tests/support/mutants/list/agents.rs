@@ -14,7 +14,12 @@ const RACE: &str = "src/core/ha/race.rs";
 const HANDOVER: &str = "src/core/ha/handover.rs";
 const SWITCHOVER: &str = "src/core/ha/switchover.rs";
 const DIVERGED: &str = "src/core/ha/diverged.rs";
+const STARVED: &str = "src/core/ha/starved.rs";
+const IDENTITY: &str = "src/core/ha/identity.rs";
+const POSTMASTER: &str = "src/agent/postgres/postmaster.rs";
 
+const STARTED: Tests = Tests::Core(&["agent_scenarios"]);
+const FOUND: Tests = Tests::Agent("postgres::postmaster::");
 const BY: Tests = Tests::Core(&["agent_safety", "agent_scenarios", "simulation"]);
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -166,8 +171,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         says: "lets go of the lock for somebody who lacks the shutdown checkpoint",
         file: HANDOVER,
         edits: &[(
-            "is_some_and(|it| !it.is_primary && it.position > checkpoint)",
-            "is_some_and(|it| !it.is_primary)",
+            "!it.is_primary && it.position > checkpoint && same_log",
+            "!it.is_primary && same_log",
         )],
         tests: BY,
     },
@@ -212,5 +217,101 @@ pub(super) const MUTANTS: &[Mutant] = &[
             ),
         ],
         tests: BY,
+    },
+    Mutant {
+        says: "lets go of the lock for somebody who has as much of an older timeline",
+        file: HANDOVER,
+        edits: &[("document.timeline >= mine;", "mine.is_some();")],
+        tests: STARTED,
+    },
+    Mutant {
+        says: "waits for somebody whom its timeline keeps from leading",
+        file: ELECTION,
+        edits: &[("    if too_old {", "    if too_old && false {")],
+        tests: Tests::Core(&["agent_elections"]),
+    },
+    Mutant {
+        says: "leaves a standby that has too little for its primary as it is",
+        file: STARVED,
+        edits: &[("    if !limits.fall_short_of(needed) {", "    if true {")],
+        tests: STARTED,
+    },
+    Mutant {
+        says: "restarts a standby that an operator paused",
+        file: STARVED,
+        edits: &[("    if !limits.fall_short_of(needed) {", "    if false {")],
+        tests: STARTED,
+    },
+    Mutant {
+        says: "restarts a standby whose replay goes on",
+        file: STARVED,
+        edits: &[(".filter(|_| database.replay_paused)?", "?")],
+        tests: STARTED,
+    },
+    Mutant {
+        says: "gives up data of another cluster with its primary running",
+        file: IDENTITY,
+        edits: &[(
+            "    if s.may_write() {\n        let stop = Job::Stop(Stop {\n            immediate: false,\n            checkpoint: false,\n            deadline: None,\n        });\n        return match",
+            "    if s.may_write() && s.is_paused() {\n        let stop = Job::Stop(Stop {\n            immediate: false,\n            checkpoint: false,\n            deadline: None,\n        });\n        return match",
+        )],
+        tests: STARTED,
+    },
+    Mutant {
+        says: "ends beside data of another cluster and keeps the lock",
+        file: IDENTITY,
+        edits: &[(
+            "    if s.certain().is_some() && s.untried(&release) {\n        return Decision::now(s, release, Reason::ReleasedMismatch);",
+            "    if s.certain().is_none() && s.untried(&release) {\n        return Decision::now(s, release, Reason::ReleasedMismatch);",
+        )],
+        tests: STARTED,
+    },
+    Mutant {
+        says: "waits as long for a standby to start as for a primary",
+        file: CRASH,
+        edits: &[("s.me.start_timeout.min(SOON)", "s.me.start_timeout")],
+        tests: STARTED,
+    },
+    Mutant {
+        says: "believes a keepalive that etcd answered before an election",
+        file: LEASE,
+        edits: &[("    kept == agreed\n", "    kept <= agreed\n")],
+        tests: Tests::Core(&["unit"]),
+    },
+    Mutant {
+        says: "believes a keepalive from an endpoint that has not heard of the election",
+        file: LEASE,
+        edits: &[("    kept == agreed\n", "    kept >= agreed\n")],
+        tests: Tests::Core(&["unit"]),
+    },
+    Mutant {
+        says: "takes a process of PostgreSQL with a title for a postmaster",
+        file: POSTMASTER,
+        edits: &[(
+            "first.is_empty() || first.starts_with(b\"postgres: \");",
+            "first.is_empty();",
+        )],
+        tests: FOUND,
+    },
+    Mutant {
+        says: "takes a process that is ending for a postmaster",
+        file: POSTMASTER,
+        edits: &[("first.is_empty() || first", "first")],
+        tests: FOUND,
+    },
+    Mutant {
+        says: "takes a PostgreSQL that serves nobody for a postmaster",
+        file: POSTMASTER,
+        edits: &[(" && !arguments.iter().any(other)", "")],
+        tests: FOUND,
+    },
+    Mutant {
+        says: "takes a child that was forked a moment ago for a postmaster",
+        file: POSTMASTER,
+        edits: &[(
+            "all.iter().filter(move |process| !is_child(process))",
+            "all.iter().filter(move |process| is_child(process) || true)",
+        )],
+        tests: FOUND,
     },
 ];
