@@ -17,6 +17,7 @@ const DIVERGED: &str = "src/core/ha/diverged.rs";
 const STARVED: &str = "src/core/ha/starved.rs";
 const IDENTITY: &str = "src/core/ha/identity.rs";
 const POSTMASTER: &str = "src/agent/postgres/postmaster.rs";
+const ENCRYPTION: &str = "src/core/postgres/encryption.rs";
 
 const STARTED: Tests = Tests::Core(&["agent_scenarios"]);
 const FOUND: Tests = Tests::Agent("postgres::postmaster::");
@@ -313,5 +314,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
             "all.iter().filter(move |process| is_child(process) || true)",
         )],
         tests: FOUND,
+    },
+    Mutant {
+        says: "checks no certificate of PostgreSQL where an authority is written",
+        file: ENCRYPTION,
+        edits: &[(
+            "SslMode::Require if has_authorities => Trust::Signed,",
+            "SslMode::Require if has_authorities => Trust::Anybody,",
+        )],
+        tests: Tests::Core(&["unit"]),
     },
 ];
