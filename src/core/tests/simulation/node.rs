@@ -207,12 +207,13 @@ impl World {
                 Heard::Rest(200, document.to_string())
             }
         };
+        let is_true = matches!(node.rest, RestIllness::Well | RestIllness::Slow(_));
+        if is_true && matches!(heard, Heard::Rest(200, _)) {
+            self.truth.claimed[number] = Some(self.now);
+        }
         if let RestIllness::Slow(by) = node.rest {
             let takes = self.chance.millis(by / 2, by);
             return self.after(takes, Event::RestSlow(number, router, question, heard));
-        }
-        if node.rest == RestIllness::Well && matches!(heard, Heard::Rest(200, _)) {
-            self.truth.claimed[number] = Some(self.now);
         }
         self.node_answers(number, router, question, heard);
     }
