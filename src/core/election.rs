@@ -150,10 +150,13 @@ fn compare(
     if theirs.is_primary {
         return Some(Obstacle::PrimaryAlive(name.clone()));
     }
-    // Where timelines are checked, who is on an older one does not lead either: to wait for it is to wait for ever.
-    let too_old = document
-        .timeline
-        .is_some_and(|theirs| contest.least_timeline.is_some_and(|least| theirs < least));
+    // Where timelines are checked, who is on an older one does not lead either: to wait for it is to wait for ever. One
+    // that has not replayed all that it received may be on a newer one than it says.
+    let log = &document.xlog;
+    let too_old = log.replayed_location >= log.received_location
+        && document
+            .timeline
+            .is_some_and(|theirs| contest.least_timeline.is_some_and(|least| theirs < least));
     if too_old {
         return None;
     }

@@ -88,17 +88,25 @@ pub(super) fn is_able(s: &Snapshot, document: &StatusDocument) -> bool {
     })
 }
 
-/// Whether somebody of these could be promoted and has received more of the log than where the shutdown checkpoint
-/// begins: then nothing that was ever acknowledged is missing there. Who says that it is on an older timeline may have
-/// come as far with what another primary wrote.
+/// Whether nothing that was ever acknowledged is lost where the lock goes to one of these: somebody who could be promoted
+/// has received more of the log than where the shutdown checkpoint begins, and nobody comes as far with another log, who
+/// would win by that. So all of them are asked first.
+///
+/// Who says that it is on an older timeline has, as far as it goes, another log.
 pub(super) fn has_it_all(s: &Snapshot, of: &BTreeSet<MemberName>, checkpoint: Lsn) -> bool {
+    if !unasked(s, of).is_empty() {
+        return false;
+    }
     let mine = s.control.value().map(|control| control.timeline);
-    let has = |document: &StatusDocument| {
+    let (mut heir, mut stranger) = (None, None);
+    for document in of.iter().filter_map(|name| answer(s, name)) {
         let same_log = document.timeline.is_none() || document.timeline >= mine;
-        let there = election::promotable(document);
-        there.is_some_and(|it| !it.is_primary && it.position > checkpoint && same_log)
-    };
-    of.iter().any(|name| answer(s, name).is_some_and(has))
+        let there = election::promotable(document).filter(|there| !there.is_primary);
+        let furthest = if same_log { &mut heir } else { &mut stranger };
+        *furthest = (*furthest).max(there.map(|there| there.position));
+    }
+    let stranger = stranger.filter(|_| !s.me.check_timeline);
+    heir > Some(checkpoint) && heir > stranger
 }
 
 /// Whether nobody of these answered in this cycle.

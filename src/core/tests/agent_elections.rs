@@ -139,9 +139,11 @@ fn a_lag_of_exactly_the_limit_is_tolerated() {
 
 #[test]
 fn where_timelines_are_checked_nobody_waits_for_a_member_on_an_old_one() {
-    let ahead_on = |timeline: u32| {
-        document(&json!({ "timeline": timeline, "xlog": { "received_location": 1001 } }))
+    let at_most = |timeline: u32, replayed: u64| {
+        let xlog = json!({ "received_location": 1001, "replayed_location": replayed });
+        document(&json!({ "timeline": timeline, "xlog": xlog }))
     };
+    let ahead_on = |timeline: u32| at_most(timeline, 1001);
     let checked = |contest: &mut Contest<'_>| contest.least_timeline = Some(Timeline(2));
     let ahead = Verdict::Defers(Obstacle::Ahead("pg-2".into()));
     assert_eq!(
@@ -150,6 +152,8 @@ fn where_timelines_are_checked_nobody_waits_for_a_member_on_an_old_one() {
     );
     assert_eq!(judged(&member(""), Some(ahead_on(2)), checked), ahead);
     assert_eq!(judged(&member(""), Some(at(1001)), checked), ahead);
+    // What it received may be of the newest one.
+    assert_eq!(judged(&member(""), Some(at_most(1, 1000)), checked), ahead);
     assert_eq!(judged(&member(""), Some(ahead_on(1)), |_| {}), ahead);
     let primary = document(&json!({ "timeline": 1, "xlog": { "location": 1 } }));
     let alive = Verdict::Defers(Obstacle::PrimaryAlive("pg-2".into()));

@@ -171,10 +171,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         says: "lets go of the lock for somebody who lacks the shutdown checkpoint",
         file: HANDOVER,
-        edits: &[(
-            "!it.is_primary && it.position > checkpoint && same_log",
-            "!it.is_primary && same_log",
-        )],
+        edits: &[("heir > Some(checkpoint) && heir", "heir")],
         tests: BY,
     },
     Mutant {
@@ -224,6 +221,21 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: HANDOVER,
         edits: &[("document.timeline >= mine;", "mine.is_some();")],
         tests: STARTED,
+    },
+    Mutant {
+        says: "lets go of the lock though somebody would win it with another log",
+        file: HANDOVER,
+        edits: &[(" && heir > stranger", "")],
+        tests: STARTED,
+    },
+    Mutant {
+        says: "does not wait for a member that may have received the newest timeline",
+        file: ELECTION,
+        edits: &[(
+            "log.replayed_location >= log.received_location\n        && document",
+            "document",
+        )],
+        tests: Tests::Core(&["agent_elections"]),
     },
     Mutant {
         says: "waits for somebody whom its timeline keeps from leading",
