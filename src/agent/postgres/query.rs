@@ -187,7 +187,7 @@ impl Session {
     async fn connected(target: &Target, config: &mut Config) -> Result<Self, Silence> {
         let mut ways = Ways::to(target)?;
         loop {
-            let connected = match ways.next(config)? {
+            let connected = match ways.next(config).await? {
                 None => {
                     let connected = config.connect(NoTls).await;
                     connected.map(|(client, connection)| (client, Box::pin(connection) as Driven))

@@ -4,6 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// Stands for the system's authorities in `sslrootcert`.
+pub const SYSTEM: &str = "system";
+
 /// `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum SslMode {
@@ -104,12 +107,19 @@ impl Encryption {
             value: value.to_owned(),
             known,
         };
+        // The system's authorities sign for anybody: only who is asked for by name is known by them.
+        let by_name = written("sslrootcert").is_some_and(|file| file == SYSTEM);
         let mode = match written("sslmode") {
+            None if by_name => SslMode::VerifyFull,
             None => SslMode::default(),
             Some(text) => {
                 SslMode::read(text).ok_or_else(|| unknown("sslmode", text, SslMode::KNOWN))?
             }
         };
+        if by_name && mode != SslMode::VerifyFull {
+            let known = "verify-full, which sslrootcert: system needs";
+            return Err(unknown("sslmode", &mode.to_string(), known));
+        }
         let bound = match written("channel_binding").map(String::as_str) {
             None | Some("prefer") => None,
             Some("require") => Some(true),
@@ -127,11 +137,17 @@ impl Encryption {
             Some("direct") => true,
             Some(other) => return Err(unknown("sslnegotiation", other, "postgres, direct")),
         };
-        Ok(Self {
+        let read = Self {
             mode,
             bound,
             direct,
-        })
+        };
+        if direct && read.ways() != [Way::Encrypted] {
+            let known =
+                "require, verify-ca, verify-full, one of which sslnegotiation: direct needs";
+            return Err(unknown("sslmode", &mode.to_string(), known));
+        }
+        Ok(read)
     }
 
     /// In which ways to ask, one after the other: see [`Encryption::goes_on`].
@@ -213,6 +229,30 @@ mod tests {
         }
         let bound = Encryption::read(&options(&[("channel_binding", "require")])).unwrap();
         assert_eq!(bound.bound, Some(true));
+    }
+
+    #[test]
+    fn what_needs_a_strong_mode_is_refused_with_a_weak_one() {
+        let with = |option: &str, value: &str, mode: &str| {
+            Encryption::read(&options(&[(option, value), ("sslmode", mode)])).map(|read| read.mode)
+        };
+        let full = Ok(SslMode::VerifyFull);
+        assert_eq!(with("sslrootcert", "system", ""), full);
+        assert_eq!(with("sslrootcert", "system", "verify-full"), full);
+        for weak in ["disable", "allow", "prefer", "require", "verify-ca"] {
+            let words = with("sslrootcert", "system", weak).unwrap_err().to_string();
+            assert!(words.contains("sslrootcert: system needs"), "{words}");
+        }
+        assert_eq!(
+            with("sslnegotiation", "direct", "require"),
+            Ok(SslMode::Require)
+        );
+        for weak in ["", "disable", "allow", "prefer"] {
+            let words = with("sslnegotiation", "direct", weak)
+                .unwrap_err()
+                .to_string();
+            assert!(words.contains("sslnegotiation: direct needs"), "{words}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use rustls::server::ParsedCertificate;
 use rustls::{AlertDescription, CertificateError};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use tokio_rustls::client::TlsStream;
@@ -66,11 +67,13 @@ impl Refusal {
 }
 
 /// The digest of the server's certificate that binds a login to this connection (`tls-server-end-point`, RFC 5929);
-/// `None` where the certificate's signature names no digest, or one that is not known here.
+/// `None` where the certificate's signature names no digest, or one that is not known here, and where the certificate cannot
+/// be read as one of a server: then nothing has shown that it is the server's own.
 #[must_use]
 pub fn end_point<S>(stream: &TlsStream<S>) -> Option<Vec<u8>> {
     let (_, session) = stream.get_ref();
     let certificate = session.peer_certificates()?.first()?;
+    let _own = ParsedCertificate::try_from(certificate).ok()?;
     let (_, read) = x509_parser::parse_x509_certificate(certificate).ok()?;
     // Whatever was signed with MD5 or SHA-1 is bound with SHA-256.
     Some(

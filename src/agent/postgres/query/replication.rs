@@ -35,7 +35,7 @@ async fn ask(target: &Target) -> Result<Identified, Silence> {
     super::login(&mut config, target);
     let mut ways = Ways::to(target)?;
     loop {
-        let asked = match ways.next(&mut config)? {
+        let asked = match ways.next(&mut config).await? {
             None => {
                 let stream = Replicating::new(within(connect(target)).await?);
                 match config.connect_raw(stream, NoTls).await {

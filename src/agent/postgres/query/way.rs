@@ -7,11 +7,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::spawn_blocking;
 use tokio_postgres::config::{ChannelBinding, SslMode, SslNegotiation};
 use tokio_postgres::tls::{self, MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Config, Error};
 use trunkline_core::postgres::Silence;
-use trunkline_core::postgres::encryption::{self, Encryption, Trust, Way};
+use trunkline_core::postgres::encryption::{self, Encryption, SYSTEM, Trust, Way};
 use trunkline_io::tls::{Checks, Files, Material, Names, Refusal, Tls, TlsStream, end_point};
 
 use super::{Place, Target, silence};
@@ -20,8 +21,6 @@ use super::{Place, Target, silence};
 const OWN_FOLDER: &str = ".postgresql";
 /// What PostgreSQL is told at once where TLS is not asked for first.
 const PROTOCOL: &str = "postgresql";
-/// Stands for the system's authorities in `sslrootcert`.
-const SYSTEM: &str = "system";
 
 /// The ways to ask one PostgreSQL, one after the other until one is let in.
 #[derive(Debug)]
@@ -58,8 +57,9 @@ impl<'a> Ways<'a> {
         })
     }
 
-    /// The next way: what to connect with, nothing for clear. An error if there is none.
-    pub(super) fn next(&mut self, config: &mut Config) -> Result<Option<Connector>, Silence> {
+    /// The next way: what to connect with, nothing for clear. An error if there is none. Files are read on a thread of
+    /// their own: a disk that hangs must not hang whoever keeps the lock.
+    pub(super) async fn next(&mut self, config: &mut Config) -> Result<Option<Connector>, Silence> {
         config.channel_binding(match self.encryption.bound {
             None => ChannelBinding::Prefer,
             // A socket is not bound to anything, to libpq neither.
@@ -73,7 +73,7 @@ impl<'a> Ways<'a> {
                     config.ssl_mode(SslMode::Disable);
                     return Ok(None);
                 }
-                Way::Encrypted => match Connector::of(self.target, &self.encryption) {
+                Way::Encrypted => match self.connector().await {
                     Ok((connector, authorities)) => {
                         self.authorities = authorities;
                         self.encrypt(config);
@@ -86,6 +86,12 @@ impl<'a> Ways<'a> {
             }
         }
         Err(self.refused.take().unwrap_or(Silence::NotAsked))
+    }
+
+    async fn connector(&self) -> Result<(Connector, String), String> {
+        let (target, encryption) = (self.target.clone(), self.encryption.clone());
+        let reads = spawn_blocking(move || Connector::of(&target, &encryption));
+        reads.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 
     fn encrypt(&self, config: &mut Config) {
