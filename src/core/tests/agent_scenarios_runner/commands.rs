@@ -152,6 +152,7 @@ fn postgres(what: &[&str], world: &mut World) -> Done {
         }
         ["has", "few", "connections"] => node.replay_pauses(50),
         ["is", "paused", "by", "hand"] => node.replay_pauses(100),
+        ["goes", "on", "replaying"] => node.replay_goes_on(),
         ["crashes"] => world.crash(),
         ["starting"] => {
             node.postmaster = Postmaster::Up {

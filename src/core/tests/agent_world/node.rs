@@ -147,6 +147,13 @@ impl Node {
         }
     }
 
+    /// Somebody lets it go on.
+    pub(crate) fn replay_goes_on(&mut self) {
+        if let Observed::Fresh { value, .. } = &mut self.database {
+            value.replay_paused = false;
+        }
+    }
+
     pub(crate) fn is_silent(&mut self, cause: Silence, now: Moment) {
         self.database = self.database.clone().unanswered(cause.clone(), now);
         if let Observed::Stale { cause: known, .. } | Observed::Unknown { cause: known, .. } =
