@@ -45,6 +45,10 @@ pub struct Dcs {
     /// Whether that was another term than etcd is in.
     lapsed: bool,
     held: Option<Held>,
+    /// When the leader key was changed last, where it was proven to be this agent's.
+    modified: Option<Revision>,
+    /// Whether a word that lets the lock go may still be on its way: it was not answered.
+    unsure: bool,
     /// The TTL that etcd granted longer than it was asked for, once that was said.
     warned: Option<Duration>,
 }
@@ -95,6 +99,8 @@ pub fn start(
         alive_in: None,
         lapsed: false,
         held: None,
+        modified: None,
+        unsure: false,
         warned: None,
     })
 }
@@ -182,12 +188,17 @@ impl Dcs {
                 // etcd has another leader than the one that kept it alive: that has to be done again. If the lock was
                 // taken it is on this lease, and found so.
                 Proof::Key(header, _) if !self.is_confirmed(header) => self.lapsed = true,
-                Proof::Key(header, found) => return Ok(self.proven(lease, header, found).await),
+                Proof::Key(header, found) => {
+                    self.unsure = false;
+                    return Ok(self.proven(lease, header, found).await);
+                }
             }
         }
         Err(ELECTING.to_owned())
     }
 
+    /// The key is changed where an earlier word that lets it go was not answered: that one is about the key as it was, so
+    /// it comes before this, and the lock is found gone, or has no effect.
     async fn ask_for_the_lock(
         &mut self,
         aim: Aim,
@@ -195,29 +206,26 @@ impl Dcs {
         deadline: Moment,
     ) -> Result<Proof, String> {
         let (prefix, me, lease) = (&self.prefix, &self.me, lease.id);
-        match aim {
-            Aim::Acquire => {
+        // A key that is gone is put again only while what was proven cannot have ended: later, others may have led and
+        // gone, and whoever wants to lead takes part in the race.
+        let holds = |held: Held| clock::now() < held.ends();
+        let missing = match aim {
+            Aim::Acquire if !self.unsure => {
                 let question = TakeLock { prefix, me, lease };
-                self.asker.ask(deadline, &question).await
+                return self.asker.ask(deadline, &question).await;
             }
-            Aim::Renew => {
-                // A key that is gone is put again only while what was proven cannot have ended: later, others may have
-                // led and gone, and whoever wants to lead takes part in the race.
-                let holds = |held: Held| clock::now() < held.ends();
-                let missing = if self.held.is_some_and(holds) {
-                    Missing::Create
-                } else {
-                    Missing::Leave
-                };
-                let question = ProveLock {
-                    prefix,
-                    me,
-                    lease,
-                    missing,
-                };
-                self.asker.ask(deadline, &question).await
-            }
-        }
+            Aim::Acquire => Missing::Create,
+            Aim::Renew if self.held.is_some_and(holds) => Missing::Create,
+            Aim::Renew => Missing::Leave,
+        };
+        let question = ProveLock {
+            prefix,
+            me,
+            lease,
+            missing,
+            anew: self.unsure,
+        };
+        self.asker.ask(deadline, &question).await
     }
 
     /// Whether the lease lives for its whole time, now that etcd has agreed to something else.
@@ -241,9 +249,11 @@ impl Dcs {
         let question = ReleaseLock {
             prefix: &self.prefix,
             me: &self.me,
+            seen: self.modified,
             status,
         };
         let attached = self.asker.ask(deadline, &question).await;
+        self.unsure |= attached.is_err();
         let leader = self.prefix.leader();
         let written = self.asker.attached(&leader, attached).await;
         if optime.is_some() {
@@ -366,7 +376,7 @@ impl Dcs {
 
     /// What the leader key proves: that the lock is held on `lease`, or else by whom it is.
     async fn proven(&mut self, lease: Lease, header: Header, found: Option<KeyValue>) -> Agreed {
-        self.held = None;
+        (self.held, self.modified) = (None, None);
         let leader = self.prefix.leader();
         self.asker.learnt(&leader, header, found.clone()).await;
         let Some(found) = found else {
@@ -380,7 +390,7 @@ impl Dcs {
             confirmed: lease.confirmed,
             granted: lease.granted,
         };
-        self.held = Some(held);
+        (self.held, self.modified) = (Some(held), Some(found.modified));
         Agreed::Mine(lease, held)
     }
 }

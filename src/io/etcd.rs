@@ -24,7 +24,7 @@ mod drive;
 mod write;
 
 pub use drive::Drive;
-pub use write::{Attached, Granted, Leased, Missing, Proof, Put, When};
+pub use write::{Attached, Granted, Leased, Missing, Proof, Proving, Put, When};
 
 /// How long a question may take before its endpoint counts as slow.
 const DEADLINE: Duration = Duration::from_secs(1);

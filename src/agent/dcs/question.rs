@@ -6,9 +6,9 @@ use std::time::Duration;
 use trunkline_core::follow::{Header, Trouble};
 use trunkline_core::keys::Prefix;
 use trunkline_core::lease::Lease;
-use trunkline_core::{LeaseId, MemberName};
+use trunkline_core::{LeaseId, MemberName, Revision};
 use trunkline_io::clock;
-use trunkline_io::etcd::{Attached, Endpoint, Leased, Missing, Proof, Put, When};
+use trunkline_io::etcd::{Attached, Endpoint, Leased, Missing, Proof, Proving, Put, When};
 
 /// A question that can be put to one endpoint after the other.
 pub(super) trait Question: Sync {
@@ -50,6 +50,8 @@ pub(super) struct ProveLock<'a> {
     pub(super) me: &'a MemberName,
     pub(super) lease: LeaseId,
     pub(super) missing: Missing,
+    /// Whether the key is to be changed where it is this member's.
+    pub(super) anew: bool,
 }
 
 /// For the lock, if nobody has it.
@@ -63,6 +65,8 @@ pub(super) struct TakeLock<'a> {
 pub(super) struct ReleaseLock<'a> {
     pub(super) prefix: &'a Prefix,
     pub(super) me: &'a MemberName,
+    /// When the leader key was changed last, where that is known.
+    pub(super) seen: Option<Revision>,
     /// The key and the value of this leader's last word.
     pub(super) status: Option<(String, String)>,
 }
@@ -134,10 +138,10 @@ impl Question for ProveLock<'_> {
             me,
             lease,
             missing,
+            anew,
         } = *self;
-        endpoint
-            .prove_lock(prefix, me, lease, missing, within)
-            .await
+        let way = Proving { missing, anew };
+        endpoint.prove_lock(prefix, me, lease, way, within).await
     }
 }
 
@@ -157,7 +161,7 @@ impl Question for ReleaseLock<'_> {
     async fn put_to(&self, endpoint: &mut Endpoint, within: Duration) -> Result<Attached, Trouble> {
         let status = self.status.clone();
         endpoint
-            .release_lock(self.prefix, self.me, status, within)
+            .release_lock(self.prefix, self.me, self.seen, status, within)
             .await
     }
 }

@@ -82,6 +82,16 @@ pub enum Missing {
     Leave,
 }
 
+/// How the lock is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proving {
+    /// What is done where there is no leader key.
+    pub missing: Missing,
+    /// Whether the key is put where it is this member's already: whatever was to be done to it as it was before has no
+    /// effect then.
+    pub anew: bool,
+}
+
 /// What asking for the lock came to: whose the leader key is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -232,13 +242,13 @@ impl Endpoint {
         prefix: &Prefix,
         me: &MemberName,
         lease: LeaseId,
-        missing: Missing,
+        way: Proving,
         within: Duration,
     ) -> Result<Proof, Trouble> {
         let (leader, value) = (prefix.leader(), me.as_str());
         let mine = Compare::value(&*leader, CompareOp::Equal, value);
         let put = || put_and_get(&leader, value, Some(lease));
-        let otherwise = match missing {
+        let otherwise = match way.missing {
             Missing::Leave => get(&leader),
             Missing::Create => TxnOp::txn(
                 Txn::new()
@@ -251,14 +261,19 @@ impl Endpoint {
             .when([mine.clone()])
             .and_then(put())
             .or_else([otherwise]);
-        let txn = Txn::new()
-            .when([mine, on_lease(&leader, lease)])
-            .and_then([get(&leader)])
-            .or_else([TxnOp::txn(mend)]);
+        let txn = if way.anew {
+            mend
+        } else {
+            Txn::new()
+                .when([mine, on_lease(&leader, lease)])
+                .and_then([get(&leader)])
+                .or_else([TxnOp::txn(mend)])
+        };
         self.proof(prefix, txn, within).await
     }
 
-    /// Lets the lock go, if it has this member's name; with a last word, `status` is put in the same transaction.
+    /// Lets the lock go, if it has this member's name and was changed last as `seen`; with a last word, `status` is put in
+    /// the same transaction.
     ///
     /// # Errors
     /// [`Trouble`] when etcd does not answer within `within`.
@@ -266,19 +281,19 @@ impl Endpoint {
         &mut self,
         prefix: &Prefix,
         me: &MemberName,
+        seen: Option<Revision>,
         status: Option<(String, String)>,
         within: Duration,
     ) -> Result<Attached, Trouble> {
         let leader = prefix.leader();
+        let mut when = vec![Compare::value(&*leader, CompareOp::Equal, me.as_str())];
+        when.extend(seen.map(|seen| Compare::mod_revision(&*leader, CompareOp::Equal, seen.0)));
         let mut then = Vec::new();
         if let Some((key, value)) = status {
             then.push(TxnOp::put(key, value, None));
         }
         then.extend([TxnOp::delete(&*leader, None), get(&leader)]);
-        let txn = Txn::new()
-            .when([Compare::value(&*leader, CompareOp::Equal, me.as_str())])
-            .and_then(then)
-            .or_else([get(&leader)]);
+        let txn = Txn::new().when(when).and_then(then).or_else([get(&leader)]);
         self.change(prefix, txn, within).await
     }
 

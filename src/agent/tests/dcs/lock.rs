@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use trunkline_core::Revision;
 use trunkline_core::cluster::Lock;
+use trunkline_core::keys::Key;
 use trunkline_core::lease::{Acquisition, Keeping, Renewal, Written};
 use trunkline_io::clock;
 use trunkline_support::wait::until;
 
-use crate::bench::{Bench, SHORT, SOON, TTL, prefix, soon};
+use crate::bench::{Agent, Bench, SHORT, SOON, TTL, access, prefix, soon};
 
 #[tokio::test]
 async fn of_two_that_race_for_the_lock_one_gets_it_and_both_see_at_once_who() -> Result<()> {
@@ -186,5 +188,48 @@ async fn a_lease_that_another_leader_of_etcd_kept_alive_is_kept_alive_anew_befor
         held.confirmed >= moved,
         "{held:?} was confirmed by the earlier leader"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lock_is_let_go_only_as_it_was_last_proven() -> Result<()> {
+    let bench = Bench::of(1).await?;
+    let mut a = bench.agent("a").await?;
+    let (lease, _) = a.won().await?;
+    let mut store = bench.store().await?;
+    store.put(&prefix().leader(), "a", Some(lease.id.0)).await?;
+    let refused = a.dcs.release(None, soon()).await;
+    ensure!(refused == Written::Refused, "{refused:?}");
+    a.confirmed().await?;
+    let released = a.dcs.release(None, soon()).await;
+    ensure!(released == Written::Done, "{released:?}");
+    ensure!(a.holder()?.is_none());
+    Ok(())
+}
+
+/// Such a word may reach etcd at any time, or never: from a member of etcd that was frozen, say.
+#[tokio::test]
+async fn a_word_that_lets_go_and_was_not_answered_has_no_effect_once_the_lock_is_proven_again()
+-> Result<()> {
+    let bench = Bench::of(1).await?;
+    let mut a = bench.agent("a").await?;
+    let (_, held) = a.won().await?;
+    let changed = |a: &Agent| -> Result<Revision> {
+        let view = a.view()?;
+        let written = view.written.get(&Key::Leader);
+        Ok(written.context("no leader key")?.modified)
+    };
+    let before = changed(&a)?;
+    let there = bench.etcd.endpoints().into_iter().map(access).collect();
+    a.dcs.move_to(vec![access("127.0.0.1:1".parse()?)]).await;
+    let released = a.dcs.release(None, clock::now().after(TTL / 10)).await;
+    ensure!(matches!(released, Written::Unreachable(_)), "{released:?}");
+    a.dcs.move_to(there).await;
+    let (_, again) = a.confirmed().await?;
+    ensure!(again.began == held.began, "another tenure: {again:?}");
+    let after = changed(&a)?;
+    ensure!(after > before, "it is as it was when it was let go");
+    a.confirmed().await?;
+    ensure!(changed(&a)? == after, "it is put each time");
     Ok(())
 }

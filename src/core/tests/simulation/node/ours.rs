@@ -13,7 +13,7 @@ use trunkline_core::ha::{
 use trunkline_core::lease::{Held, Lease, Renewal, stop_budget};
 use trunkline_core::postgres::{ControlData, Database, Silence};
 use trunkline_core::rest::told::Told;
-use trunkline_core::{MemberName, Moment, Observed};
+use trunkline_core::{MemberName, Moment, Observed, Revision};
 
 use crate::events::Event;
 use crate::network::{ETCDS, Party};
@@ -43,6 +43,10 @@ pub(crate) struct Ours {
     pub(crate) memory: Memory,
     pub(crate) lease: Option<Lease>,
     pub(crate) held: Option<Held>,
+    /// When the leader key was changed last, as last proven.
+    modified: Option<Revision>,
+    /// Whether a word that lets the lock go may still be on its way.
+    unsure: bool,
     pub(crate) ending: bool,
     /// Whether its files are not what the configuration says.
     reload_due: bool,
@@ -83,6 +87,8 @@ impl Ours {
             memory: Memory::default(),
             lease: None,
             held: None,
+            modified: None,
+            unsure: false,
             ending: false,
             reload_due: false,
             told: None,

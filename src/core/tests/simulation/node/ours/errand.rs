@@ -130,6 +130,7 @@ impl World {
         let lease = ours.lease.map(|lease| lease.id.0);
         let me = ours.me.name.to_string();
         let holds = ours.held.is_some_and(|held| now < held.ends());
+        let (modified, unsure) = (ours.modified, ours.unsure);
         let errand = ours.errand.as_mut()?;
         let leader = || "leader".to_owned();
         let put = |lease| Box::new(Op::Put(leader(), me.clone(), Some(lease)));
@@ -139,17 +140,22 @@ impl World {
                 errand.grants = new;
                 What::Propose(Op::Grant(self.etcd.new_lease(), ttl))
             }
-            (Part::Last, Action::Renew { .. }) => {
-                let lease = lease?;
-                let kept = Compare::Kept(leader(), me.clone(), lease);
-                let create = Op::If(Compare::Absent(leader()), put(lease), None);
-                let create = holds.then(|| Box::new(create));
-                let mend = Op::If(Compare::Is(leader(), me.clone()), put(lease), create);
-                let op = Op::If(kept, Box::new(Op::Nothing), Some(Box::new(mend)));
+            (Part::Last, Action::Acquire) if !unsure => {
+                let op = Op::If(Compare::Absent(leader()), put(lease?), None);
                 What::Change(op, leader())
             }
-            (Part::Last, Action::Acquire) => {
-                let op = Op::If(Compare::Absent(leader()), put(lease?), None);
+            (Part::Last, action @ (Action::Renew { .. } | Action::Acquire)) => {
+                let lease = lease?;
+                let create = Op::If(Compare::Absent(leader()), put(lease), None);
+                let creates = holds || matches!(action, Action::Acquire);
+                let create = creates.then(|| Box::new(create));
+                let mend = Op::If(Compare::Is(leader(), me.clone()), put(lease), create);
+                let kept = Compare::Kept(leader(), me.clone(), lease);
+                let op = if unsure {
+                    mend
+                } else {
+                    Op::If(kept, Box::new(Op::Nothing), Some(Box::new(mend)))
+                };
                 What::Change(op, leader())
             }
             (Part::Last, Action::Release { optime }) => {
@@ -161,7 +167,10 @@ impl World {
                     }
                     None => delete,
                 };
-                let op = Op::If(Compare::Is(leader(), me.clone()), Box::new(then), None);
+                let mut op = Op::If(Compare::Is(leader(), me.clone()), Box::new(then), None);
+                if let Some(modified) = modified {
+                    op = Op::If(Compare::At(leader(), modified.0), Box::new(op), None);
+                }
                 What::Change(op, leader())
             }
             (Part::Last, Action::Revoke) => What::Propose(Op::Revoke(lease?)),
@@ -321,6 +330,7 @@ impl World {
         let mine = found.filter(|found| {
             found.value == ours.me.name.as_str().as_bytes() && found.lease == Some(lease.id)
         });
+        (ours.modified, ours.unsure) = (mine.map(|found| found.modified), false);
         let held = mine.map(|found| Held {
             began: found.created,
             confirmed: lease.confirmed,
@@ -348,6 +358,8 @@ impl World {
         let Some(errand) = ours.errand.take() else {
             return;
         };
+        let unanswered = matches!(outcome, Outcome::Unanswered(_));
+        ours.unsure |= unanswered && matches!(errand.action, Action::Release { .. });
         let mut outcome = outcome;
         if let (Action::Renew { .. }, Outcome::Unanswered(words)) = (&errand.action, &outcome)
             && let Some(round) = &mut ours.round
