@@ -37,6 +37,7 @@ fn ten_thousand_seeds_keep_every_promise() {
     let seeds = number("SEEDS").unwrap_or(SEEDS);
     let (failed, tally) = run_all(seeds);
     println!("{}", tally.report());
+    assert_eq!(tally.problems(), &[] as &[String], "some seeds failed");
     if let Some(seed) = failed {
         let (world, plan) = run(seed, true);
         let problem = world

@@ -60,6 +60,10 @@ impl Tally {
         *self.met.entry(what).or_default() += 1;
     }
 
+    pub(crate) fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
     pub(crate) fn problem(&mut self, problem: String) {
         self.problems.push(problem);
     }
